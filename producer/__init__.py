@@ -1,0 +1,1 @@
+"""The desk: submit, watch, query, and the command line."""

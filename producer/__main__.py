@@ -1,0 +1,7 @@
+"""`python -m producer` is the `classyard` command."""
+
+from __future__ import annotations
+
+from producer.cli import main
+
+main()

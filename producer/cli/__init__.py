@@ -1,0 +1,29 @@
+"""The `classyard` command: thin functions over the producer's parts; errors become one line."""
+
+from __future__ import annotations
+
+import sys
+
+from sqlalchemy.exc import DBAPIError
+
+from core.errors import ClassyardError
+from producer.cli.commands import cli
+
+
+def main() -> None:
+    """Run a command. Exit codes: 0 all ok, 1 error, 2 usage, 3 finished with failed images."""
+    try:
+        cli()
+    except ClassyardError as error:
+        _end(str(error), error.exit_code)
+    except DBAPIError as error:
+        _end(f"the database failed: {str(error.orig).splitlines()[0]}", 1)
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`): nothing to say, and nothing to flush.
+        sys.stderr.close()
+        sys.exit(0)
+
+
+def _end(text: str, code: int) -> None:
+    sys.stderr.write(f"classyard: {text}\n")
+    sys.exit(code)

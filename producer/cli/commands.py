@@ -1,0 +1,40 @@
+"""All commands, in the order the help lists them."""
+
+from __future__ import annotations
+
+import typer
+
+from producer.cli import desk, jobs, local, service
+
+cli = typer.Typer(
+    name="classyard",
+    help="Bulk image classification: from a folder of pictures to a SQL table, one row per picture.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+LOCAL = "On this machine"
+DESK = "Jobs"
+SERVICE = "Services"
+
+for panel, functions in (
+    (LOCAL, (local.demo, local.run, local.up)),
+    (DESK, (desk.submit, jobs.list_jobs, jobs.status, jobs.results)),
+    (
+        SERVICE,
+        (
+            service.models,
+            service.worker,
+            service.flower,
+            service.migrate,
+            service.sweep,
+            service.doctor,
+        ),
+    ),
+):
+    for function in functions:
+        name = "jobs" if function is jobs.list_jobs else function.__name__
+        cli.command(name, rich_help_panel=panel)(function)

@@ -1,0 +1,158 @@
+"""`demo`, `run`, `up`: the whole yard on this machine."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from core.errors import ClassyardError
+from core.modelspec import read_model
+from core.prepare import prepare_model
+from core.settings import read_settings
+from producer.cli import show
+from producer.cli.desk import job_request, submit_with_progress
+from producer.cli.options import (
+    ChunkSizeOption,
+    JsonOption,
+    ModelOption,
+    NameOption,
+    RootOption,
+    SourceArgument,
+    TopKOption,
+    err,
+    interactive,
+    out,
+)
+from producer.flower import flower_service
+from producer.sources import open_sources
+from producer.yard import open_desk, wait_for_worker, worker_running, worker_service
+
+if TYPE_CHECKING:
+    from core.settings import Settings
+    from db.jobs import JobRequest
+    from producer.sources import Sources
+    from producer.yard import Service
+
+SAMPLES = Path(__file__).parent.parent / "samples" / "digits"
+
+
+def demo(as_json: JsonOption = False) -> None:
+    """Classify the shipped sample digits: offline, in seconds, with everything real."""
+    settings = read_settings()
+    sources = open_sources([str(SAMPLES)])
+    _prepare(settings, "digits")
+    request = job_request(settings, sources, "digits", 3, ()).named("demo", key=None)
+    _run(settings, sources, request, None, as_json=as_json)
+
+
+def run(
+    source: SourceArgument,
+    model: ModelOption = "mobilenet_v2",
+    top_k: TopKOption = 5,
+    name: NameOption = None,
+    chunk_size: ChunkSizeOption = None,
+    concurrency: Annotated[
+        int | None, typer.Option("--concurrency", "-c", help="Child processes.", min=1)
+    ] = None,
+    root: RootOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Classify images now: starts what is not running, and stops what it started.
+
+    Exit code 0 if all images got labels, 3 if some failed.
+
+    Examples:
+      classyard run ~/Pictures --model mobilenet_v2 --top-k 10
+
+      classyard run photo.jpg --top-k 10
+    """
+    settings = read_settings(concurrency=concurrency)
+    sources = open_sources(source, stdin=sys.stdin.buffer)
+    _prepare(settings, model)
+    request = job_request(settings, sources, model, top_k, root or ()).named(name, key=None)
+    _run(settings, sources, request, chunk_size, as_json=as_json)
+
+
+def _prepare(settings: Settings, model: str) -> None:
+    """Make sure the model can be served here, before anything is enqueued."""
+    spec = read_model(model, settings.models_path)
+    if interactive():
+        with err().status(f"preparing model {model}"):
+            prepare_model(spec, settings)
+    else:
+        prepare_model(spec, settings)
+
+
+def _run(
+    settings: Settings,
+    sources: Sources,
+    request: JobRequest,
+    chunk_size: int | None,
+    *,
+    as_json: bool,
+) -> None:
+    job_id = None
+    try:
+        with open_desk(settings) as desk, worker_running(desk) as worker:
+            job_id = submit_with_progress(desk, sources, request, chunk_size).job_id
+            progress = show.follow(desk, job_id, worker.supervise if worker else lambda: "")
+            show.ending(desk, progress, as_json=as_json)
+    except KeyboardInterrupt:
+        if job_id is None:
+            raise ClassyardError("interrupted; nothing was submitted") from None
+        raise ClassyardError(
+            f"interrupted; job {job_id} is kept: 'classyard up' goes on with it"
+        ) from None
+    raise typer.Exit(show.exit_code(progress))
+
+
+def up(
+    flower: Annotated[bool, typer.Option("--flower", help="Start Flower, too.")] = False,
+    concurrency: Annotated[
+        int | None, typer.Option("--concurrency", "-c", help="Child processes.", min=1)
+    ] = None,
+) -> None:
+    """Keep Redis, a worker and (if asked) Flower running until Ctrl-C.
+
+    Example:
+      classyard up --flower        then, elsewhere: classyard submit ~/Pictures --wait
+    """
+    settings = read_settings(concurrency=concurrency)
+    console = err()
+    with ExitStack() as stack:
+        desk = stack.enter_context(open_desk(settings))
+        services = [worker_service(settings)]
+        if flower:
+            services.append(flower_service(settings))
+        for service in services:
+            stack.callback(service.stop)
+            service.start()
+        wait_for_worker(desk, services[0])
+        console.print(f"worker    {services[0].log}")
+        console.print(f"database  {desk.database.engine.url.render_as_string(hide_password=True)}")
+        if flower:
+            password = services[1].environment["CLASSYARD_FLOWER_PASSWORD"]
+            console.print(
+                f"flower    http://127.0.0.1:{settings.flower_port} "
+                f"(user classyard, password {password})"
+            )
+        console.print("[green]up[/]: submit with 'classyard submit SOURCE'; Ctrl-C stops")
+        _supervise(services)
+        console.print("stopping: chunks in work are finished or handed back")
+
+
+def _supervise(services: list[Service]) -> None:
+    """Start again what dies, until Ctrl-C or SIGTERM."""
+    try:
+        while True:
+            for service in services:
+                if said := service.supervise():
+                    out().print(said)
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        return

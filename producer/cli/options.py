@@ -1,0 +1,52 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+SourceArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SOURCE...",
+        help="Folders, globs, images, URIs (file http https), .txt .csv .jsonl manifests, or - ",
+        show_default=False,
+    ),
+]
+JobArgument = Annotated[int, typer.Argument(metavar="JOB", help="Id of the job.", min=1)]
+ModelOption = Annotated[
+    str, typer.Option("--model", "-m", help="Model to classify with ('classyard models').")
+]
+TopKOption = Annotated[
+    int, typer.Option("--top-k", "-k", help="Labels kept per image.", min=1, max=1000)
+]
+NameOption = Annotated[
+    str | None, typer.Option("--name", help="Name of the job; default: its sources.")
+]
+ChunkSizeOption = Annotated[
+    int | None,
+    typer.Option("--chunk-size", help="Images in a chunk; default: chosen per job.", min=1),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+RootOption = Annotated[
+    list[str] | None,
+    typer.Option("--root", help="Further folder that file URIs of a manifest may lie in."),
+]
+
+
+def out() -> Console:
+    """Return the console for results (no colour when piped, NO_COLOR respected)."""
+    return Console(highlight=False)
+
+
+def err() -> Console:
+    """Return the console for progress and remarks."""
+    return Console(stderr=True, highlight=False)
+
+
+def interactive() -> bool:
+    """Whether a person watches the progress."""
+    return sys.stderr.isatty()

@@ -1,0 +1,135 @@
+"""`models`, `worker`, `flower`, `migrate`, `sweep`, `doctor`: what keeps a yard going."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from broker.sweep import sweep as run_sweep
+from core.errors import ModelError
+from core.modelfiles import check_files
+from core.modelspec import model_names, read_model
+from core.prepare import prepare_model
+from core.settings import read_settings
+from db.migrate import migrate as run_migrate
+from db.session import open_database
+from producer.cli.options import JsonOption, err, out
+from producer.doctor import examine
+from producer.flower import new_password, run_flower
+from producer.yard import open_desk, worker_command
+
+
+def models(
+    check: Annotated[
+        list[str] | None, typer.Argument(metavar="[check NAME]", show_default=False)
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the models, or check one: 'classyard models check NAME'."""
+    settings = read_settings()
+    if check:
+        if len(check) != 2 or check[0] != "check":
+            raise typer.BadParameter("only 'check NAME' is known")
+        spec = read_model(check[1], settings.models_path)
+        check_files(spec)
+        prepare_model(spec, settings)
+        out().print(f"{spec.name}: ok, {len(spec.labels)} labels, fingerprint {spec.fingerprint}")
+        return
+    found = []
+    for name in model_names(settings.models_path):
+        try:
+            spec = read_model(name, settings.models_path)
+            state = "ready" if spec.weights.is_file() else f"no weights: put them at {spec.weights}"
+            found.append((name, len(spec.labels), state, spec.description))
+        except ModelError as error:
+            found.append((name, 0, str(error), ""))
+    if as_json:
+        keys = ("name", "labels", "state", "description")
+        sys.stdout.write(json.dumps([dict(zip(keys, row, strict=True)) for row in found]) + "\n")
+        return
+    table = Table("model", "labels", "state", "description", box=None, header_style="bold")
+    for name, labels, state, description in found:
+        table.add_row(name, str(labels), state, description)
+    out().print(table)
+
+
+def worker(
+    concurrency: Annotated[
+        int | None, typer.Option("--concurrency", "-c", help="Child processes.", min=1)
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option("--engine", help="auto, litert, keras or stub.")
+    ] = None,
+    queue: Annotated[str | None, typer.Option("--queue", "-q", help="Queue to serve.")] = None,
+    preload: Annotated[
+        list[str] | None, typer.Option("--preload", help="Model that each child loads at start.")
+    ] = None,
+) -> None:
+    """Run a worker in the foreground (what 'up' starts); SIGTERM stops it in good order."""
+    settings = read_settings(
+        concurrency=concurrency,
+        engine=engine,
+        queue=queue,
+        preload=tuple(preload) if preload else None,
+    )
+    command = worker_command()
+    # Become the worker: signals and exit code are then its own.
+    os.execve(command[0], command, settings.as_environment())  # noqa: S606
+
+
+def flower(
+    allow_writes: Annotated[
+        bool, typer.Option("--allow-writes", help="Let Flower stop workers and revoke tasks.")
+    ] = False,
+) -> None:
+    """Run Flower on loopback, user 'classyard', with CLASSYARD_FLOWER_PASSWORD or a new password."""
+    settings = read_settings()
+    password = settings.flower_password
+    if not password:
+        password = new_password()
+        err().print(f"http://127.0.0.1:{settings.flower_port}  user classyard, password {password}")
+    run_flower(settings, password, read_only=not allow_writes)
+
+
+def migrate() -> None:
+    """Bring the database to this version's schema; safe to run again."""
+    database = open_database(read_settings().database)
+    revision = run_migrate(database)
+    out().print(
+        f"{database.engine.url.render_as_string(hide_password=True)} is at revision {revision}"
+    )
+
+
+def sweep(as_json: JsonOption = False) -> None:
+    """Send again what dead workers held and what Redis lost. Needs no worker; safe at any time."""
+    settings = read_settings()
+    with open_desk(settings, own_redis=False) as desk:
+        swept = run_sweep(desk.app, desk.database, settings)
+    if as_json:
+        sys.stdout.write(json.dumps(dataclasses.asdict(swept)) + "\n")
+        return
+    out().print(
+        f"{swept.dead} chunks of dead workers and {swept.lost} lost messages freed, "
+        f"{swept.resolved} chunks split or given up, {swept.sent} chunks sent, "
+        f"{swept.closed} jobs closed"
+    )
+
+
+def doctor(as_json: JsonOption = False) -> None:
+    """Look at database, Redis, workers, queue and models; exit code 1 if something is wrong."""
+    findings = examine(read_settings())
+    if as_json:
+        sys.stdout.write(json.dumps([dataclasses.asdict(found) for found in findings]) + "\n")
+    else:
+        table = Table(box=None, show_header=False, pad_edge=False)
+        for found in findings:
+            mark = "[green]ok[/]" if found.ok else "[red]bad[/]"
+            table.add_row(mark, found.subject, found.text)
+        out().print(table)
+    raise typer.Exit(0 if all(found.ok for found in findings) else 1)

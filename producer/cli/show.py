@@ -1,0 +1,254 @@
+"""What a person sees: progress, tables, the accounting line. Knows Rich; decides nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from rich.table import Table
+
+from core.types import JobStatus, ResultStatus
+from db import queries
+from db.queries import ResultFilter
+from producer.cli.options import err, interactive, out
+from producer.sources import name_of
+from producer.watch import watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sqlalchemy import Row
+
+    from db.queries import Progress as JobProgress
+    from db.session import Database
+    from producer.submit import Desk
+    from producer.watch import Glance
+
+#: Rows shown at the end of a run; the rest is one command away.
+SHOWN = 20
+#: Rows of a table at most: a terminal is not a pager.
+TABLE_ROWS = 1000
+
+
+@contextmanager
+def reading() -> Iterator[Callable[[int], None]]:
+    """Tell a person how many images were read so far."""
+    if not interactive():
+        yield lambda _: None
+        return
+    with Progress(SpinnerColumn(), TextColumn("{task.description}"), console=err()) as bar:
+        task = bar.add_task("reading the sources")
+        yield lambda total: bar.update(task, description=f"submitted {total:,} images")
+
+
+def follow(desk: Desk, job_id: int, tick: Callable[[], str] = lambda: "") -> JobProgress:
+    """Show a job's progress until it has ended; `tick` may report what happens meanwhile."""
+    columns = (
+        TextColumn("[bold]job {task.fields[job]}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[state]}"),
+    )
+    last: JobProgress | None = None
+    said = ""
+    with Progress(*columns, console=err(), disable=not interactive()) as bar:
+        task = bar.add_task("", job=job_id, state="")
+        for glance in watch(desk, job_id):
+            last = glance.progress
+            bar.update(task, completed=last.done, total=last.total or None, state=_state(glance))
+            for text in (tick(), glance.obstacle):
+                if text and text != said:
+                    said = text
+                    bar.console.print(f"[yellow]{escape(text)}[/]")
+    assert last is not None
+    return last
+
+
+def glance(desk: Desk, job_id: int) -> JobProgress:
+    """Return a job's progress as it is now."""
+    return desk.database.read(queries.progress, job_id)
+
+
+def _state(glance: Glance) -> str:
+    progress = glance.progress
+    words = [f"{progress.rate:.1f} images/s"] if progress.rate else []
+    if progress.failed:
+        words.append(f"[red]{progress.failed} failed[/]")
+    if progress.rate and not progress.status.terminal:
+        words.append(f"{duration((progress.pending) / progress.rate)} left")
+    return ", ".join(words)
+
+
+def ending(desk: Desk, progress: JobProgress, *, as_json: bool = False) -> None:
+    """Show how a job ended: one image as its labels, more as a table, then the summary."""
+    if as_json:
+        sys.stdout.write(json.dumps(as_dict(progress)) + "\n")
+        return
+    if progress.total == 1:
+        _one_image(desk.database, progress.job_id)
+    else:
+        results_table(desk.database, progress.job_id, ResultFilter(limit=SHOWN))
+        if progress.done > SHOWN:
+            more = progress.done - SHOWN
+            out().print(f"… and {more:,} more: classyard results {progress.job_id}\n")
+    summary(desk, progress)
+
+
+def _one_image(database: Database, job_id: int) -> None:
+    for row in queries.stream_results(database, job_id, ResultFilter(limit=1)):
+        console = out()
+        console.print(f"[bold]{escape(name_of(row.uri))}[/]")
+        if row.status == ResultStatus.FAILED:
+            console.print(f"[red]{row.error_code}[/]: {escape(row.error or '')}")
+        for rank, (_, label, score) in enumerate(row.predictions or (), 1):
+            bar = "█" * round(score * 30)
+            console.print(f"{rank:>3}  {escape(label):<30} {score:>7.2%}  [cyan]{bar}[/]")
+
+
+def results_table(database: Database, job_id: int, chosen: ResultFilter) -> None:
+    """Print results as a table that fits the terminal."""
+    limit = min(chosen.limit or TABLE_ROWS, TABLE_ROWS)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("#", justify="right", no_wrap=True)
+    table.add_column("image", overflow="fold", ratio=2)
+    table.add_column("label", overflow="fold", ratio=2)
+    table.add_column("score", justify="right", no_wrap=True)
+    table.add_column("next best", overflow="ellipsis", no_wrap=True, ratio=2)
+    shown = 0
+    for row in queries.stream_results(database, job_id, dataclasses.replace(chosen, limit=limit)):
+        table.add_row(*_cells(row))
+        shown += 1
+    out().print(table if shown else "no results yet")
+    if shown == TABLE_ROWS and chosen.limit is None:
+        err().print(f"the first {TABLE_ROWS:,}; all of them: --format csv or jsonl, -o FILE")
+
+
+def _cells(row: Row[Any]) -> tuple[str, ...]:
+    name = escape(name_of(row.uri))
+    if row.status == ResultStatus.FAILED:
+        return str(row.position), name, f"[red]{row.error_code}[/]", "", escape(row.error or "")
+    others = ", ".join(f"{label} {score:.0%}" for _, label, score in (row.predictions or ())[1:4])
+    return str(row.position), name, escape(row.label), f"{row.score:.1%}", escape(others)
+
+
+def jobs_table(found: list[JobProgress]) -> Table:
+    """Return the table of `classyard jobs`."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("job", "submitted", "ok", "failed", "pending"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("status", "model", "name"):
+        table.add_column(heading, overflow="ellipsis", no_wrap=True)
+    for progress in found:
+        table.add_row(
+            str(progress.job_id),
+            f"{progress.total:,}",
+            f"{progress.ok:,}",
+            f"{progress.failed:,}",
+            f"{progress.pending:,}",
+            _status(progress.status),
+            escape(progress.model),
+            escape(progress.name),
+        )
+    return table
+
+
+def accounting(desk: Desk, progress: JobProgress, obstacle: str) -> None:
+    """Print where a job stands: the accounting line, rate, stages, obstacle, failures."""
+    console = out()
+    console.print(
+        f"job {progress.job_id}  {_status(progress.status)}  {escape(progress.name)}  "
+        f"[dim]{escape(progress.model)} {progress.fingerprint[:12]}[/]"
+    )
+    console.print(identity(progress))
+    if progress.elapsed:
+        console.print(
+            f"{duration(progress.elapsed)}, {progress.rate:.1f} images/s{_stages(progress)}"
+        )
+    if obstacle:
+        console.print(f"[yellow]waiting: {escape(obstacle)}[/]")
+    _failures(desk.database, progress)
+
+
+def summary(desk: Desk, progress: JobProgress) -> None:
+    """Print the end of a job and how to ask the table for more."""
+    console = out()
+    console.print(
+        f"job {progress.job_id} {_status(progress.status)}: {identity(progress)} "
+        f"in {duration(progress.elapsed)} ({progress.rate:.1f} images/s)"
+    )
+    _failures(desk.database, progress)
+    where = desk.database.engine.url
+    shell = (
+        f"sqlite3 '{where.database}'"
+        if desk.database.dialect == "sqlite"
+        else f"psql '{where.set(drivername='postgresql').render_as_string(hide_password=True)}'"
+    )
+    query = f"SELECT * FROM results WHERE job_id = {progress.job_id} LIMIT 10"  # noqa: S608 - shown
+    console.print(f"\nAsk for more: classyard results {progress.job_id} --help", soft_wrap=True)
+    console.print(f'or in SQL:    {escape(shell)} "{query}"', soft_wrap=True)
+
+
+def identity(progress: JobProgress) -> str:
+    """Return the accounting line: every submitted image is in exactly one of its terms."""
+    return (
+        f"{progress.total:,} submitted = {progress.ok:,} ok + {progress.failed:,} failed + "
+        f"{progress.cancelled:,} cancelled + {progress.pending:,} pending"
+    )
+
+
+def _failures(database: Database, progress: JobProgress) -> None:
+    if not progress.failed:
+        return
+    for code, number in database.read(queries.failures_by_code, progress.job_id):
+        out().print(f"  [red]{code:<20}[/] {number:,}")
+
+
+def _stages(progress: JobProgress) -> str:
+    seconds = {
+        "fetch": progress.fetch_seconds,
+        "decode": progress.decode_seconds,
+        "predict": progress.predict_seconds,
+        "record": progress.record_seconds,
+    }
+    total = sum(seconds.values())
+    if not total:
+        return ""
+    return " (" + ", ".join(f"{name} {part / total:.0%}" for name, part in seconds.items()) + ")"
+
+
+def as_dict(progress: JobProgress) -> dict[str, Any]:
+    """Return a job's progress as JSON values."""
+    record = dataclasses.asdict(progress)
+    for name in ("created_at", "started_at", "finished_at"):
+        record[name] = record[name].isoformat() if record[name] else None
+    return {**record, "rate": progress.rate, "done": progress.done}
+
+
+def exit_code(progress: JobProgress) -> int:
+    """Return 0 if all images are ok, 3 if the job finished with failed ones, 1 if it did not finish."""
+    if progress.status == JobStatus.COMPLETED:
+        return 0
+    return 3 if progress.status == JobStatus.COMPLETED_WITH_ERRORS else 1
+
+
+def _status(status: JobStatus) -> str:
+    colors = {
+        JobStatus.COMPLETED: "green",
+        JobStatus.COMPLETED_WITH_ERRORS: "yellow",
+        JobStatus.FAILED: "red",
+    }
+    return f"[{colors.get(status, 'cyan')}]{status}[/]"
+
+
+def duration(seconds: float) -> str:
+    """Return a span in words a person reads at a glance."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"

@@ -1,0 +1,203 @@
+"""What the user names on the command line, told apart and opened; nothing is read before it is asked for."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+from core.errors import UsageError
+from core.types import printable
+from producer.sources import folders, manifests
+from producer.sources.block import Block, resized
+from producer.sources.uris import (
+    SCHEMES,
+    absolute,
+    fault_of,
+    file_uris,
+    name_of,
+    path_of,
+    scheme_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+#: The argument that stands for standard input.
+STDIN: Final = "-"
+_READERS: Final = {
+    ".txt": manifests.read_txt,
+    ".csv": manifests.read_csv,
+    ".jsonl": manifests.read_jsonl,
+}
+_KINDS: Final = f"an image, a folder, a glob, a {', '.join(_READERS)} manifest, a URI or -"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One argument of the command line, ready to be read.
+
+    Attributes:
+        read: Begins to read it; may be called again, except for standard input.
+        description: What it is, short and safe to show.
+        roots: The folders that its file URIs may lie under, as real paths.
+        empty: What to say if there is no image in it.
+    """
+
+    read: Callable[[], Iterator[Block]]
+    description: str
+    roots: tuple[Path, ...]
+    empty: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """All arguments of the command line, in their order."""
+
+    sources: tuple[Source, ...]
+
+    @property
+    def roots(self) -> tuple[Path, ...]:
+        """The folders that file URIs of this job may lie under: absolute real paths, each once."""
+        return tuple(dict.fromkeys(root for source in self.sources for root in source.roots))
+
+    @property
+    def description(self) -> str:
+        """What is read, on one short line."""
+        return printable(", ".join(source.description for source in self.sources))
+
+    def blocks(self, size: int) -> Iterator[Block]:
+        """Read everything lazily, in blocks of `size` images; only the last may be shorter.
+
+        Raises:
+            ManifestError: A manifest cannot be read; names the line.
+            UsageError: A folder cannot be read, or there is no image at all.
+        """
+        found = False
+        for block in resized((b for source in self.sources for b in source.read()), size):
+            found = True
+            yield block
+        if not found:
+            raise UsageError(printable("; ".join(source.empty for source in self.sources), 1000))
+
+
+def open_sources(arguments: Sequence[str], *, stdin: BinaryIO | None = None) -> Sources:
+    """Tell what each argument is; relative paths are below the current folder.
+
+    Args:
+        arguments: Folders, globs, images, URIs, manifests, or `-` for `stdin`.
+        stdin: What `-` reads.
+
+    Raises:
+        UsageError: An argument names nothing that exists, or nothing that can be read.
+    """
+    if not arguments:
+        raise UsageError(f"name what to classify: {_KINDS}")
+    if list(arguments).count(STDIN) > 1:
+        raise UsageError("standard input (-) can be read only once")
+    return Sources(tuple(_source(argument, stdin) for argument in arguments))
+
+
+def _source(argument: str, stdin: BinaryIO | None) -> Source:
+    if argument == STDIN:
+        return _piped(stdin)
+    if scheme := scheme_of(argument):
+        return _uri(argument, scheme)
+    shown = printable(argument) or "an empty argument"
+    path = Path(argument)
+    try:
+        mode = os.stat(argument).st_mode  # noqa: PTH116 - Path("") is the current folder
+    except (OSError, ValueError) as error:
+        if folders.is_glob(argument) and not os.path.lexists(argument):
+            return _glob(argument, shown)
+        raise UsageError(f"{shown} {_missing(error)}; name {_KINDS}") from error
+    if stat.S_ISDIR(mode):
+        return _folder(path, shown)
+    if stat.S_ISREG(mode):
+        return _file(path, shown)
+    raise UsageError(f"{shown} is neither a file nor a folder; a pipe is read with -")
+
+
+def _missing(error: OSError | ValueError) -> str:
+    if isinstance(error, FileNotFoundError | NotADirectoryError | ValueError):
+        return "does not exist"
+    return f"cannot be read ({error.strerror})"
+
+
+def _piped(stdin: BinaryIO | None) -> Source:
+    if stdin is None:
+        raise UsageError("there is no standard input to read (-)")
+    name = "standard input"
+    read = partial(manifests.read_pipe, stdin, name, str(Path.cwd()))
+    return Source(read, name, (_real(Path.cwd()),), f"{name} names no image")
+
+
+def _uri(argument: str, scheme: str) -> Source:
+    if scheme not in SCHEMES:
+        raise UsageError(f"the scheme {scheme}: is not supported; {', '.join(SCHEMES)} are")
+    uri = argument.strip()
+    shown = name_of(uri)
+    if fault := fault_of(uri):
+        raise UsageError(f"{shown}: {fault}")
+    path = path_of(uri)
+    roots = () if path is None else (_real(path.parent),)
+    return Source(lambda: iter([Block([uri])]), shown, roots, f"{shown} is no image")
+
+
+def _folder(path: Path, shown: str) -> Source:
+    pattern = folders.Pattern(absolute(str(path)))
+    empty = f"no image in {shown}: {folders.LOOKED_FOR}"
+    return Source(partial(folders.read_pattern, pattern), shown, (_real(path),), empty)
+
+
+def _glob(argument: str, shown: str) -> Source:
+    pattern = folders.pattern_of(argument)
+    empty = f"no image matches {shown}: {folders.LOOKED_FOR}"
+    root = Path(pattern.folder)
+    if not root.is_dir():
+        raise UsageError(f"{shown}: the folder {printable(pattern.folder)} does not exist")
+    return Source(partial(_matches, pattern, empty), shown, (_real(root),), empty)
+
+
+def _matches(pattern: folders.Pattern, empty: str) -> Iterator[Block]:
+    """Read a glob, which as a name for nothing is a mistake even among other sources."""
+    found = False
+    for block in folders.read_pattern(pattern):
+        found = True
+        yield block
+    if not found:
+        raise UsageError(empty)
+
+
+def _file(path: Path, shown: str) -> Source:
+    suffix = path.suffix.lower()
+    if suffix in _READERS:
+        read = partial(_manifest, path, shown, suffix)
+        return Source(read, shown, (_real(path.parent),), f"{shown} names no image")
+    # Caches name pictures by their hash, without extension; any other extension is a mistake.
+    if suffix and not folders.is_image_name(path.name):
+        raise UsageError(
+            f"{shown}: {suffix} is neither an image nor a manifest"
+            f" ({', '.join(_READERS)}); an image by another name is given as a file:// URI"
+        )
+    uris = file_uris([absolute(str(path))])
+    # The user named this very picture: where a link leads is meant as well.
+    roots = tuple(dict.fromkeys([_real(path.parent), _real(path).parent]))
+    return Source(lambda: iter([Block(list(uris))]), shown, roots, f"{shown} is no image")
+
+
+def _manifest(path: Path, shown: str, suffix: str) -> Iterator[Block]:
+    folder = absolute(str(path.parent))
+    try:
+        stream = path.open("rb")
+    except OSError as error:
+        raise UsageError(f"cannot read {shown}: {error.strerror or error}") from error
+    with stream:
+        yield from _READERS[suffix](stream, shown, folder)
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))

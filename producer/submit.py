@@ -1,0 +1,176 @@
+"""Submit: cut images into chunks, write job and chunks, make the job visible, send its first window."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import TYPE_CHECKING
+
+from broker.app import ping
+from broker.dispatch import Dispatcher
+from broker.sweep import discard
+from core.errors import BrokerError, ClassyardError
+from core.types import JobStatus, digest, encode_uris
+from db import jobs, queries, workers
+from db.jobs import NewChunk
+from producer.sources.block import resized
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from celery import Celery
+    from sqlalchemy import Connection
+
+    from core.settings import Settings
+    from db.jobs import JobRequest
+    from db.session import Database
+    from producer.sources import Block, Sources
+
+#: Images in a chunk of a model that was never timed.
+FIRST_CHUNK = 128
+#: Seconds that a chunk should take: long enough to make its overhead small, short enough that a
+#: small job behind a large one starts soon and a crash costs little.
+CHUNK_SECONDS = 1.0
+#: Bounds of the automatic chunk size, in images.
+SMALLEST, LARGEST = 16, 4096
+#: Chunks per slot of a small job, so that no slot idles while another finishes a long last chunk.
+CHUNKS_PER_SLOT = 4
+#: Most images read ahead to choose the chunk size.
+HEAD = 65_536
+#: Chunks written in one transaction.
+SLICE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A submitted job; `existing` if it was submitted under the same key before."""
+
+    job_id: int
+    total: int
+    existing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What a producer works with."""
+
+    app: Celery
+    database: Database
+    settings: Settings
+
+    @property
+    def dispatcher(self) -> Dispatcher:
+        """Sends the chunks of this desk's jobs."""
+        return Dispatcher(self.app, self.database, self.settings)
+
+
+def submit(
+    desk: Desk,
+    sources: Sources,
+    request: JobRequest,
+    chunk_size: int = 0,
+    on_read: Callable[[int], None] = lambda total: None,
+) -> Submission:
+    """Submit all images of `sources` as one job, reading them lazily.
+
+    `chunk_size` 0 means: chosen from the number of images, the workers and the model's speed.
+    `on_read` is told how many images were read so far.
+
+    Raises:
+        ManifestError, UsageError: if a source cannot be read; no job is created.
+        BrokerError: if Redis is away. Before the job is whole nothing is created; after it, the job
+            is saved, the text names it, and it starts once Redis is back.
+    """
+    ping(desk.app)
+    if request.key is not None and (found := _existing(desk.database, request.key)):
+        return found
+    job_id = desk.database.write(jobs.create, request)
+    try:
+        blocks = _sized_blocks(desk, request, sources, chunk_size)
+        total, count = _write_chunks(desk, job_id, blocks, on_read)
+        if not desk.database.write(jobs.seal, job_id, total, count):
+            raise ClassyardError("the submission took too long and was discarded: submit again")
+    except BaseException:  # also Ctrl-C: a job is submitted whole or not at all
+        discard(desk.database, job_id)
+        raise
+    try:
+        desk.dispatcher.top_up(job_id)
+    except BrokerError as error:
+        raise BrokerError(
+            f"{error}. Job {job_id} is saved and starts by itself once Redis is back"
+        ) from error
+    return Submission(job_id, total)
+
+
+def _existing(database: Database, key: str) -> Submission | None:
+    """Return the job of this key; a half-submitted one is discarded."""
+    found = database.read(jobs.find_key, key)
+    if found is None:
+        return None
+    job_id, status = found
+    if status == JobStatus.SUBMITTING:
+        discard(database, job_id)
+        return None
+    return Submission(job_id, database.read(queries.progress, job_id).total, existing=True)
+
+
+def _write_chunks(
+    desk: Desk,
+    job_id: int,
+    blocks: Iterable[Block],
+    on_read: Callable[[int], None],
+) -> tuple[int, int]:
+    """Write all chunks; return how many images and chunks there are."""
+    total = count = 0
+    waiting: list[NewChunk] = []
+    for block in blocks:
+        waiting.append(_chunk(count, total, block))
+        total += len(block.uris)
+        count += 1
+        if len(waiting) == SLICE:
+            _write(desk.database, job_id, waiting)
+            waiting = []
+            on_read(total)
+    _write(desk.database, job_id, waiting)
+    on_read(total)
+    return total, count
+
+
+def _write(database: Database, job_id: int, chunks: list[NewChunk]) -> None:
+    if not database.write(jobs.add_chunks, job_id, chunks):
+        raise ClassyardError("the submission took too long and was discarded: submit again")
+
+
+def _chunk(seq: int, first_position: int, block: Block) -> NewChunk:
+    uris_json = encode_uris(block.uris)
+    extra = None if block.extras is None else json.dumps(block.extras, allow_nan=False)
+    return NewChunk(seq, len(block.uris), first_position, uris_json, extra, digest(uris_json))
+
+
+def _sized_blocks(
+    desk: Desk, request: JobRequest, sources: Sources, chunk_size: int
+) -> Iterable[Block]:
+    """Return the images in blocks of the size of a chunk.
+
+    Only the beginning of the sources is read to choose it: a long job gets chunks that take about
+    a second, a short one gets enough of them for every slot.
+    """
+    if chunk_size:
+        return sources.blocks(chunk_size)
+    slots, seconds = desk.database.read(_speed, request, desk.settings.dead_after)
+    largest = FIRST_CHUNK
+    if seconds is not None:
+        largest = min(LARGEST, max(SMALLEST, round(CHUNK_SECONDS / seconds)))
+    parts = max(1, slots) * CHUNKS_PER_SLOT
+    blocks = sources.blocks(largest)
+    head = list(islice(blocks, min(parts, HEAD // largest)))
+    images = sum(len(block.uris) for block in head)
+    return resized(chain(head, blocks), min(largest, max(1, -(-images // parts))))
+
+
+def _speed(
+    connection: Connection, request: JobRequest, dead_after: float
+) -> tuple[int, float | None]:
+    slots = workers.live_slots(connection, dead_after, request.queue)
+    return slots, queries.image_seconds(connection, request.model, request.fingerprint)

@@ -1,0 +1,284 @@
+"""Engines, with real networks: right scores, one-line errors, and no TensorFlow where none is needed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from core.errors import ModelError
+from core.modelspec import read_model
+from core.prepare import prepare_model, prepared_file, visible_gpus
+from core.settings import Settings, read_settings
+from worker.decode import Decoded, decode
+from worker.engines.batchsize import BatchSize
+from worker.engines.choose import load_engine
+from worker.engines.keras import KerasEngine, out_of_memory
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from core.modelspec import ModelSpec
+    from core.settings import ImageLimits
+
+ROOT = Path(__file__).parents[2]
+SAMPLES = ROOT / "producer" / "samples" / "digits"
+SHARED = ROOT.parent / "shared"
+
+pytestmark = pytest.mark.filterwarnings("default:.*:DeprecationWarning:ai_edge_litert")
+
+
+def settings_for(home: Path, **more: Any) -> Settings:
+    return read_settings(home=home, engine="litert", **more)
+
+
+def start(*arguments: object, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, *(str(argument) for argument in arguments)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},  # noqa: TID251
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def start_prepare(model: str, home: Path, **environment: str) -> subprocess.Popen[str]:
+    module = ("-m", "worker.engines.prepare", model)
+    return start(*module, "--home", home, "--engine", "litert", **environment)
+
+
+def read_pictures(files: list[Path], spec: ModelSpec, limits: ImageLimits) -> NDArray[np.uint8]:
+    decoded = [decode(file.read_bytes(), spec.input, limits) for file in files]
+    return np.stack([picture.pixels for picture in decoded if isinstance(picture, Decoded)])
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which two processes prepared the digits at the same moment, without a word."""
+    home = tmp_path_factory.mktemp("home")
+    for process in [start_prepare("digits", home), start_prepare("digits", home)]:
+        assert process.communicate(timeout=100) == ("", "")
+        assert process.returncode == 0
+    return home
+
+
+@pytest.fixture(scope="module")
+def probe(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What `keras_probe.py` found."""
+    script = Path(__file__).with_name("keras_probe.py")
+    process = start(script, tmp_path_factory.mktemp("probe"))
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == 0, err[-2000:]
+    found: dict[str, Any] = json.loads(out.splitlines()[-1])
+    return found
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("mode", ["tf", "caffe", "torch", "unit", "none"])
+def test_preprocessing_is_keras_own(probe: dict[str, Any], mode: str) -> None:
+    assert probe["preprocessing"][mode] < 1e-4
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("output", ["softmax", "logits", "sigmoid", "binary"])
+@pytest.mark.parametrize("engine", ["keras", "litert"])
+def test_scores_are_probabilities(probe: dict[str, Any], engine: str, output: str) -> None:
+    assert probe["outputs"][f"{engine} {output}"] < 1e-5
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("side", "model 'side' takes (None, 9, 9, 3) but its [input] is (None, 8, 8, 3)"),
+        ("count", "model 'count' has 7 outputs but labels.txt has 10 labels"),
+        ("unsafe", "Lambda"),
+        ("map", "not one row of scores per image"),
+        ("nothing", "keras.applications has no 'Nothing50'"),
+    ],
+)
+def test_networks_that_cannot_serve(probe: dict[str, Any], model: str, message: str) -> None:
+    assert message in probe["errors"][model]
+    assert "\n" not in probe["errors"][model]
+
+
+@pytest.mark.tensorflow
+def test_weights_from_keras_cache(probe: dict[str, Any]) -> None:
+    assert probe["legacy"] < 1e-6
+
+
+@pytest.mark.tensorflow
+def test_two_preparations_at_once_leave_one_file(prepared: Path) -> None:
+    files = list((prepared / "converted").iterdir())
+    assert len([file for file in files if file.suffix == ".tflite"]) == 1
+    assert not [file for file in files if file.name.startswith("draft")]
+
+
+@pytest.mark.tensorflow
+def test_a_worker_needs_no_tensorflow(prepared: Path) -> None:
+    program = """
+import sys
+from pathlib import Path
+from core.modelspec import read_model
+from core.settings import read_settings
+from worker.engines.choose import load_engine
+settings = read_settings(home=Path(sys.argv[1]), engine="litert")
+load_engine(read_model("digits", settings.models_path), settings)
+print(sorted({"tensorflow", "keras", "h5py", "celery", "sqlalchemy"} & set(sys.modules)))
+"""
+    out, err = start("-c", program, prepared).communicate(timeout=60)
+    assert out == "[]\n", err
+
+
+@pytest.mark.tensorflow
+def test_held_out_digits_are_named(prepared: Path, tmp_path: Path) -> None:
+    tool = start(ROOT / "tools" / "train_digits.py", "--export-test", tmp_path)
+    assert tool.communicate(timeout=60)[1] == ""
+    with (tmp_path / "truth.csv").open(newline="", encoding="utf-8") as file:
+        truth = {row["file"]: row["label"] for row in csv.DictReader(file)}
+    shipped = {file.name for file in SAMPLES.glob("*.png")}
+    assert len(shipped) == 60
+    assert shipped <= truth.keys()
+    settings = settings_for(prepared)
+    spec = read_model("digits", settings.models_path)
+    files = [tmp_path / name for name in truth]
+    scores = load_engine(spec, settings).predict(read_pictures(files, spec, settings.image_limits))
+    said = [spec.labels[i] for i in scores.argmax(axis=1)]
+    assert np.mean([a == b for a, b in zip(said, truth.values(), strict=True)]) >= 0.985
+    np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.tensorflow
+def test_scores_do_not_depend_on_neighbours(prepared: Path) -> None:
+    settings = settings_for(prepared)
+    spec = read_model("digits", settings.models_path)
+    pixels = read_pictures(sorted(SAMPLES.glob("*.png"))[:8], spec, settings.image_limits)
+    engine = load_engine(spec, settings)
+    alone = np.concatenate([engine.predict(pixels[i : i + 1]) for i in range(8)])
+    np.testing.assert_array_equal(alone, engine.predict(pixels))  # to the last bit
+
+
+@pytest.mark.tensorflow
+def test_a_damaged_conversion_is_made_anew(prepared: Path, tmp_path: Path) -> None:
+    shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
+    settings = settings_for(tmp_path)
+    spec = read_model("digits", settings.models_path)
+    converted = prepared_file(spec, settings)
+    good = converted.read_bytes()
+    converted.write_bytes(b"not a network")
+    load_engine(spec, settings)
+    assert len(converted.read_bytes()) == len(good)
+
+
+@pytest.mark.tensorflow
+def test_a_failed_self_check_names_both_labels(prepared: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "models" / "swapped"
+    shutil.copytree(ROOT / "core" / "catalog" / "digits", folder)
+    document = (folder / "model.toml").read_text("utf-8")
+    (folder / "model.toml").write_text(document.replace('label = "7"', 'label = "3"'), "utf-8")
+    settings = settings_for(prepared, models_dir=tmp_path / "models")
+    with pytest.raises(ModelError, match=r"it calls check\.png '7' \(1\.00\), not '3'"):
+        load_engine(read_model("swapped", settings.models_path), settings)
+
+
+@pytest.mark.tensorflow
+def test_a_broken_model_is_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / "models" / "broken"
+    shutil.copytree(ROOT / "core" / "catalog" / "digits", folder)
+    (folder / "labels.txt").write_text("zero\none\n", "utf-8")
+    environment = {"CLASSYARD_MODELS_DIR": str(tmp_path / "models")}
+    out, err = start_prepare("broken", tmp_path, **environment).communicate(timeout=60)
+    assert out == ""
+    assert err == "model 'broken': check label '7' is not a label\n"
+
+
+@pytest.mark.tensorflow
+def test_no_weights_and_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    settings = settings_for(tmp_path)
+    with pytest.raises(ModelError) as error:
+        prepare_model(read_model("mobilenet_v2", settings.models_path), settings)
+    place = tmp_path / "models" / "mobilenet_v2" / "mobilenet_v2.weights.h5"
+    assert str(error.value) == (
+        f"model 'mobilenet_v2' has no weights and they could not be downloaded: put them at {place}"
+    )
+
+
+@pytest.mark.tensorflow
+@pytest.mark.shared
+def test_mobilenet_on_photographs(tmp_path: Path) -> None:
+    if not SHARED.is_dir() and not os.environ.get("CI"):  # noqa: TID251
+        pytest.skip(f"{SHARED} is absent: real weights and photographs are not in the repository")
+    settings = settings_for(tmp_path, models_dir=SHARED / "models")
+    spec = read_model("mobilenet_v2", settings.models_path)
+    engine = load_engine(spec, settings)
+    with (SHARED / "images" / "imagenet-200.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    right = 0
+    for row in rows:
+        data = (SHARED / "images" / "imagenet-200" / row["file"]).read_bytes()
+        decoded = decode(data, spec.input, settings.image_limits)
+        assert isinstance(decoded, Decoded)
+        right += int(engine.predict(decoded.pixels[None]).argmax()) == int(row["class_index"])
+    assert right / len(rows) > 0.87
+
+
+class Device:
+    """A device with memory for so many images; stands in for a GPU, which tests cannot count on."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.calls: list[int] = []
+
+    def predict_on_batch(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        self.calls.append(len(batch))
+        if len(batch) > self.room:
+            raise RuntimeError("RESOURCE_EXHAUSTED: failed to allocate 8 GiB")
+        return batch[:, 0, 0, :].astype(np.float32)
+
+
+def numbered(count: int) -> NDArray[np.uint8]:
+    return np.arange(count, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 1), np.uint8)
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_remembered(tmp_path: Path) -> None:
+    device, memory = Device(room=5), tmp_path / "sizes" / "model-gpu0.json"
+    engine = KerasEngine(device, BatchSize(16, memory))
+    assert engine.predict(numbered(10))[:, 0].tolist() == list(range(10))
+    assert engine.batch_size == 4
+    assert device.calls == [16, 8, 4, 4, 4]  # and always the same shape, padded
+    assert BatchSize(16, memory).now == 4
+    assert BatchSize(2, memory).now == 2
+
+
+def test_a_single_image_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
+    engine = KerasEngine(Device(room=0), BatchSize(2, tmp_path / "size.json"))
+    with pytest.raises(MemoryError, match="one image does not fit"):
+        engine.predict(numbered(2))
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"batch_size": "x"}', '{"batch_size": 0}'])
+def test_a_spoilt_memory_is_no_memory(tmp_path: Path, content: str) -> None:
+    (tmp_path / "size.json").write_text(content, "utf-8")
+    assert BatchSize(8, tmp_path / "size.json").now == 8
+
+
+def test_other_errors_are_not_taken_for_full_memory() -> None:
+    assert out_of_memory(MemoryError())
+    assert out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"))
+    assert not out_of_memory(ValueError("wrong shape"))
+
+
+def test_hidden_gpus_are_not_visible(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert visible_gpus() == ()

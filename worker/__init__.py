@@ -1,0 +1,1 @@
+"""The machine room: fetch, decode, batch, predict, record."""

@@ -1,0 +1,100 @@
+"""The worker as Celery starts it: `celery -A worker.app worker`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Any
+
+from celery import bootsteps, signals
+from celery.exceptions import WorkerShutdown
+
+from broker.app import CLASSIFY, make_app
+from core.errors import ClassyardError
+from core.modelspec import read_model
+from core.prepare import prepare_model
+from core.settings import read_settings
+from db.session import open_database
+from worker.child import ChildProcess, Stop
+from worker.identity import describe, slots_for
+from worker.keeper import Keeper
+from worker.message import BadMessageError, read_message
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from core.settings import Settings
+
+log = logging.getLogger("classyard.worker")
+
+
+def make_worker_app(settings: Settings) -> Celery:
+    """Return the Celery app with the one task, the parent's timers and the children's start.
+
+    Raises:
+        ClassyardError: if a model to preload cannot be served here.
+    """
+    app = make_app(settings)
+    slots = slots_for(settings)
+    app.conf.worker_concurrency = slots
+    info = describe(settings, slots)
+    stop = Stop()
+    child = ChildProcess(app, settings, info.id, stop)
+    keeper = Keeper(app, open_database(settings.database, pooled=False), settings, info)
+    _add_task(app, child)
+    app.steps["worker"].add(_keeper_step(keeper, settings))
+    signals.setup_logging.connect(_set_up_logging, weak=False)
+    signals.worker_process_init.connect(child.start, weak=False)
+    signals.worker_process_shutdown.connect(child.end, weak=False)
+    signals.worker_shutting_down.connect(lambda **_: stop.begin(settings.grace), weak=False)
+    # After the pool: a worker that left while its children finish would be taken for dead.
+    signals.worker_shutdown.connect(lambda **_: keeper.depart(), weak=False)
+    for refused in (signals.task_unknown, signals.task_rejected):
+        refused.connect(lambda **_: keeper.count("messages_refused"), weak=False)
+    return app
+
+
+def _add_task(app: Celery, child: ChildProcess) -> None:
+    @app.task(name=CLASSIFY)  # type: ignore[untyped-decorator]
+    def classify(**fields: Any) -> str:
+        try:
+            message = read_message(fields)
+        except BadMessageError as error:
+            log.warning("refused a message: %s", error, extra={"action": "message_refused"})
+            child.count("messages_refused")
+            return "refused"
+        summary = child.runtime.process(message)
+        log.info("%s", summary, extra={"action": "chunk", "job_id": message.job_id})
+        return summary
+
+
+def _keeper_step(keeper: Keeper, settings: Settings) -> type[bootsteps.StartStopStep]:
+    class KeeperStep(bootsteps.StartStopStep):  # type: ignore[misc]
+        """Starts the keeper before the first message is taken."""
+
+        requires = ("celery.worker.components:Timer", "celery.worker.components:Pool")
+
+        def start(self, worker: Any) -> None:
+            """Arrive, check the models to preload, start the timers."""
+            try:
+                keeper.arrive()
+                for name in settings.preload:
+                    prepare_model(read_model(name, settings.models_path), settings)
+            except ClassyardError as error:
+                # A worker that cannot serve must not take a single message.
+                sys.stderr.write(f"classyard worker: {error}\n")
+                raise WorkerShutdown(1) from error
+            keeper.keep(worker.timer)
+
+    return KeeperStep
+
+
+def _set_up_logging(loglevel: int = logging.INFO, **_: Any) -> None:
+    logging.basicConfig(
+        level=loglevel,
+        format="%(asctime)s %(levelname)-7s %(processName)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+
+
+app = make_worker_app(read_settings())

@@ -1,0 +1,107 @@
+"""A child process of the worker: what it opens after the fork, and how it is told to stop."""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import time
+from multiprocessing import Value
+from typing import TYPE_CHECKING, Any
+
+from billiard import current_process
+from celery.exceptions import SoftTimeLimitExceeded
+from sqlalchemy.exc import DBAPIError
+
+from broker.dispatch import Dispatcher
+from core.errors import ClassyardError
+from db import workers
+from db.session import open_database
+from worker.engines.base import Child
+from worker.models import Models
+from worker.runtime import Runtime, StoppingError
+from worker.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from core.settings import Settings
+    from db.session import Database
+
+log = logging.getLogger("classyard.worker")
+
+
+class Stop:
+    """Shared by parent and children, made before the fork: until when chunks may be finished."""
+
+    def __init__(self) -> None:
+        self._deadline = Value("d", 0.0, lock=False)
+
+    def begin(self, grace: float) -> None:
+        """Start the grace time, unless it runs already."""
+        if self._deadline.value == 0.0:
+            self._deadline.value = time.monotonic() + grace
+
+    def check(self) -> None:
+        """Raise StoppingError once the grace time is over."""
+        if 0.0 < self._deadline.value < time.monotonic():
+            raise StoppingError("the worker is being stopped")
+
+
+class ChildProcess:
+    """Opens a child's database, models and runtime after the fork, and closes them at its end."""
+
+    def __init__(self, app: Celery, settings: Settings, worker_id: str, stop: Stop) -> None:
+        self._app = app
+        self._settings = settings
+        self._worker_id = worker_id
+        self._stop = stop
+        self._database: Database | None = None
+        self._models: Models | None = None
+        self._runtime: Runtime | None = None
+
+    @property
+    def runtime(self) -> Runtime:
+        """The runtime of this process."""
+        assert self._runtime is not None, "only a child classifies"
+        return self._runtime
+
+    def start(self, **_: Any) -> None:
+        """Open everything. Called by Celery in each new child."""
+        faulthandler.enable()
+        settings = self._settings
+        watchdog = Watchdog(settings.stall_timeout)
+        child = Child(index=current_process().index, count=self._app.conf.worker_concurrency)
+        self._database = open_database(settings.database)
+        self._models = Models(
+            settings, child, watchdog.beat, pass_on=(StoppingError, SoftTimeLimitExceeded)
+        )
+        self._runtime = Runtime(
+            self._database,
+            Dispatcher(self._app, self._database, settings),
+            self._models,
+            watchdog,
+            self._worker_id,
+            self._stop.check,
+        )
+        for name in settings.preload:
+            try:
+                self._models.preload(name)
+            except ClassyardError as error:
+                # Not fatal here: a child that dies while starting is restarted for ever. The chunk
+                # that needs the model is handed back with this reason.
+                log.error("%s", error, extra={"action": "preload_failed"})  # noqa: TRY400
+
+    def end(self, **_: Any) -> None:
+        """Close everything. Called by Celery when a child ends in good order."""
+        if self._models is not None:
+            self._models.close()
+        if self._database is not None:
+            self._database.close()
+
+    def count(self, name: str) -> None:
+        """Raise a counter; a database that is away loses the count, nothing else."""
+        try:
+            if self._database is not None:
+                self._database.write(workers.count, name)
+        except DBAPIError as error:
+            log.warning("cannot count %s: %s", name, str(error).splitlines()[0])

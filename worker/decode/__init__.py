@@ -1,0 +1,146 @@
+"""Decode: the bytes of one picture become the pixels that the model is fed, or a `Failure`.
+
+Bytes come from strangers: nothing here raises for any of them, and no more pixels are decoded than
+the limits allow. Knows Pillow; knows neither where bytes come from nor what a model does with them.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import warnings
+import zlib
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from PIL import (
+    Image,
+    JpegImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,  # noqa: F401  registers WEBP, or Pillow would import all 43 readers for it
+)
+
+from core.errors import Code, SettingsError
+from core.types import Failure
+from worker.decode import colors, geometry
+from worker.decode.sniff import refuse
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL.ImageFile import ImageFile
+
+    from core.modelspec import InputSpec
+    from core.settings import ImageLimits
+
+#: What readers raise for broken bytes. Families, not `Exception`: a time limit that a signal raises
+#: in the middle of a picture is not the picture's fault and must pass.
+_BROKEN: Final = (
+    ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, LookupError, MemoryError, OSError,
+    RuntimeError, SyntaxError, TypeError, ValueError, Warning, struct.error, zlib.error,
+)  # fmt: skip
+_BOMBS: Final = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """Pixels (uint8 `[H, W, C]`, contiguous, read-only) and the upright size of the original."""
+
+    pixels: NDArray[np.uint8]
+    width: int
+    height: int
+
+
+def prepare(limits: ImageLimits) -> None:
+    """Make Pillow's process-wide guards agree with ours; call once, before any decoding.
+
+    Without it Pillow prints warnings about large pictures and broken metadata, and refuses pictures
+    over 179 MP whatever `limits` allow. Its guard is only ever widened here, so that two calls
+    cannot harm each other.
+
+    Raises:
+        SettingsError: if Pillow cannot read one of the formats.
+    """
+    Image.preinit()
+    if not set(limits.formats) <= set(Image.OPEN):
+        Image.init()  # slow: every reader of Pillow
+    unknown = [name for name in limits.formats if name not in Image.OPEN]
+    if unknown or not limits.formats:
+        names = ", ".join(sorted(Image.OPEN))
+        raise SettingsError(f"CLASSYARD_FORMATS: no {', '.join(unknown) or 'format'}; of: {names}")
+    # Pictures that are too large get a code from us, and a broken EXIF block is no broken picture.
+    # Here and not around each picture: `catch_warnings` swaps a list that all threads share.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    if (Image.MAX_IMAGE_PIXELS or limits.max_pixels) < limits.max_pixels:
+        Image.MAX_IMAGE_PIXELS = limits.max_pixels
+
+
+def decode(data: bytes, spec: InputSpec, limits: ImageLimits) -> Decoded | Failure:
+    """Return the first frame of `data`, upright, in the size and colours that `spec` asks for."""
+    if not data:
+        return Failure(Code.EMPTY, "0 bytes")
+    try:
+        # Only the allowed readers exist for this call: most holes of Pillow are in the others.
+        with Image.open(BytesIO(data), formats=limits.formats) as image:
+            return _check_size(image.size, limits) or _decode(image, spec)
+    except UnidentifiedImageError:
+        return refuse(data, limits.formats)
+    except _BOMBS as error:
+        found = re.search(r"\d{7,}", str(error))
+        return _pixels_exceeded(int(found[0]) if found else limits.max_pixels, limits)
+    except _BROKEN as error:
+        return Failure(Code.DECODE_FAILED, f"{type(error).__name__}: {error}")
+
+
+def _check_size(size: tuple[int, int], limits: ImageLimits) -> Failure | None:
+    """Refuse by the size in the header, before a single pixel is decoded."""
+    width, height = size
+    if not 0 < min(size) <= max(size) <= limits.max_side:
+        return Failure(Code.DIMENSIONS, f"{width} x {height}; side: 1 to {limits.max_side}")
+    if width * height > limits.max_pixels:
+        return _pixels_exceeded(width * height, limits)
+    return None
+
+
+def _pixels_exceeded(pixels: int, limits: ImageLimits) -> Failure:
+    return Failure(
+        Code.PIXELS_EXCEEDED, f"{pixels / 1e6:.1f} MP > {limits.max_pixels / 1e6:.1f} MP"
+    )
+
+
+def _decode(image: ImageFile, spec: InputSpec) -> Decoded:
+    jpeg = isinstance(image, JpegImagePlugin.JpegImageFile)
+    if not jpeg:
+        image.load()  # now: PNG may carry its EXIF behind the pixels, and TIFF turns itself upright
+    size = image.size
+    orientation = geometry.read_orientation(image.info.get("exif"))
+    turned = orientation >= geometry.TURNED
+    # All work happens in the file's own orientation; only the small result is turned upright.
+    target = (spec.height, spec.width) if turned else (spec.width, spec.height)
+    box = geometry.source_box(size, target, spec)
+    if jpeg:
+        box = _draft(image, target, box, spec)
+    small = colors.averageable(image).resize(target, geometry.FILTERS[spec.filter], box)
+    small = geometry.upright(small, orientation)
+    small = colors.to_model(small, spec.color, image.info.get("icc_profile"))
+    pixels = np.asarray(small).reshape(spec.height, spec.width, spec.channels)
+    width, height = reversed(size) if turned else size
+    return Decoded(pixels, width, height)
+
+
+def _draft(
+    image: ImageFile, target: tuple[int, int], box: geometry.Box, spec: InputSpec
+) -> geometry.Box:
+    """Let libjpeg decode at 1/2, 1/4 or 1/8 if `box` stays at least `target` large; return the new box.
+
+    Several times cheaper for photographs from cameras, and as accurate as decoding everything.
+    """
+    # Pillow picks the scale by the whole picture, so ask for the whole that makes the box fit.
+    wanted = geometry.whole_size(image.size, target, box)
+    gray = spec.color == "gray" and "icc_profile" not in image.info
+    drafted = image.draft("L" if gray else None, wanted)
+    if drafted is None:
+        return box
+    scale = image.decoderconfig[0]
+    return (box[0] / scale, box[1] / scale, box[2] / scale, box[3] / scale)

@@ -1,0 +1,35 @@
+"""How many images one call takes: found by running out of memory once, then remembered."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+
+class BatchSize:
+    """A batch size that can only shrink, kept in a file of its own per model and device."""
+
+    def __init__(self, wanted: int, memory: Path) -> None:
+        self._memory = memory
+        self.now = min(wanted, _recall(memory) or wanted)
+
+    def halve(self) -> None:
+        """Take half as many images from now on, in later processes too."""
+        self.now = max(1, self.now // 2)
+        self._memory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Written aside and renamed: another child may read it at this moment.
+        with tempfile.NamedTemporaryFile(
+            "w", dir=self._memory.parent, prefix="draft-", delete=False
+        ) as draft:
+            json.dump({"batch_size": self.now}, draft)
+        Path(draft.name).replace(self._memory)
+
+
+def _recall(memory: Path) -> int | None:
+    """Return the remembered size; a file that cannot be read is no memory."""
+    try:
+        size = json.loads(memory.read_text("utf-8"))["batch_size"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return size if isinstance(size, int) and size > 0 else None

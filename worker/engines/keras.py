@@ -1,0 +1,125 @@
+"""The default engine on GPUs: the Keras model itself, compiled once for one batch shape.
+
+Runs on whatever `KERAS_BACKEND` names: TensorFlow, JAX or PyTorch. A batch that does not fit into the
+device's memory is halved, and the size that did fit is remembered for the next start.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from core.errors import ModelError
+from core.prepare import visible_gpus
+from worker.engines.batchsize import BatchSize
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from core.modelspec import ModelSpec
+    from core.settings import Settings
+    from worker.engines.base import Child
+
+#: Images in one call, unless `CLASSYARD_BATCH_SIZE` says otherwise. A CPU gains nothing from more.
+GPU_BATCH: Final = 64
+CPU_BATCH: Final = 8
+
+#: How TensorFlow, JAX, PyTorch and CUDA's allocators say it, and Python itself.
+_MEMORY_TYPES: Final = {"ResourceExhaustedError", "OutOfMemoryError", "MemoryError"}
+_MEMORY_WORDS: Final = ("RESOURCE_EXHAUSTED", "out of memory", "failed to allocate")
+
+
+class KerasEngine:
+    """A Keras model that is always called with the same number of images."""
+
+    def __init__(self, model: Any, size: BatchSize) -> None:
+        self._model = model
+        self._size = size
+
+    @property
+    def batch_size(self) -> int:
+        """Most images that one call takes; shrinks when the device's memory is short."""
+        return self._size.now
+
+    def predict(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Score each image; see `Engine.predict`.
+
+        Raises:
+            MemoryError: if not even a single image fits.
+        """
+        parts = []
+        start = 0
+        while start < len(batch):
+            part = batch[start : start + self._size.now]
+            try:
+                parts.append(self._call(part))
+            except Exception as error:
+                if not out_of_memory(error):
+                    raise
+                if self._size.now == 1:
+                    raise MemoryError("one image does not fit into the device's memory") from error
+                self._size.halve()
+            else:
+                start += len(part)
+        return np.concatenate(parts)
+
+    def _call(self, part: NDArray[np.uint8]) -> NDArray[np.float32]:
+        missing = self._size.now - len(part)
+        if missing:  # another shape would be compiled anew, which takes seconds
+            part = np.concatenate([part, np.zeros((missing, *part.shape[1:]), np.uint8)])
+        scores = np.asarray(self._model.predict_on_batch(part), np.float32)
+        return scores[: len(scores) - missing]
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether `error` says that the device's memory is full, in any backend's words."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(names & _MEMORY_TYPES) or any(word in str(error) for word in _MEMORY_WORDS)
+
+
+def load_keras(spec: ModelSpec, settings: Settings, child: Child) -> KerasEngine:
+    """Build the model on this child's device, compile it and run it once.
+
+    Raises:
+        ModelError: if Keras is not installed or cannot read the model.
+    """
+    device = _choose_device(child)
+    try:
+        import keras
+
+        from worker.engines.network import servable
+
+        model = servable(spec, half=device != "cpu")
+    except ImportError as error:
+        raise ModelError(
+            "the keras engine needs Keras and TensorFlow: pip install 'classyard[tensorflow]'"
+        ) from error
+    # XLA takes seconds to compile and pays on GPUs; JAX has nothing else; torch.compile needs a
+    # C++ compiler at run time.
+    jit = keras.backend.backend() == "jax" or (
+        keras.backend.backend() == "tensorflow" and device != "cpu"
+    )
+    model.compile(jit_compile=jit)
+    wanted = settings.batch_size or (CPU_BATCH if device == "cpu" else GPU_BATCH)
+    memory = settings.home / "batch-sizes" / f"{spec.fingerprint}-{device}.json"
+    engine = KerasEngine(model, BatchSize(wanted, memory))
+    shape = (1, spec.input.height, spec.input.width, spec.input.channels)
+    engine.predict(np.zeros(shape, np.uint8))
+    return engine
+
+
+def _choose_device(child: Child) -> str:
+    """Give this child its GPU, before any library looks; returns the device's name."""
+    environment = os.environ  # noqa: TID251 - how CUDA, TensorFlow and JAX are told
+    gpus = visible_gpus()
+    if not gpus:
+        environment["CUDA_VISIBLE_DEVICES"] = "-1"
+        return "cpu"
+    gpu = gpus[child.index % len(gpus)]
+    environment["CUDA_VISIBLE_DEVICES"] = gpu
+    # Several children may share a GPU, so none may take all of its memory at once.
+    environment["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
+    environment["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+    return f"gpu{gpu}"

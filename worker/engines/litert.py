@@ -1,0 +1,81 @@
+"""The default engine on CPUs: a LiteRT flatbuffer, memory-mapped, one thread, one image at a time.
+
+One image per call is the measured optimum (docs/models.md) and makes an image's scores independent of
+its neighbours by construction. Needs no TensorFlow, except to convert.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core.errors import ModelError
+from core.types import printable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from core.modelspec import ModelSpec
+
+
+class LiteRTEngine:
+    """A converted network in an interpreter of its own. Not to be shared by threads."""
+
+    batch_size = 1
+
+    def __init__(self, interpreter: Any) -> None:
+        interpreter.allocate_tensors()
+        self._interpreter = interpreter
+        self._input = interpreter.get_input_details()[0]["index"]
+        output = interpreter.get_output_details()[0]
+        self._output, self._classes = output["index"], int(output["shape"][-1])
+
+    def predict(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Score each image; see `Engine.predict`."""
+        scores = np.empty((len(batch), self._classes), np.float32)
+        for i in range(len(batch)):
+            self._interpreter.set_tensor(self._input, batch[i : i + 1])
+            self._interpreter.invoke()
+            scores[i] = self._interpreter.get_tensor(self._output)[0]
+        return scores
+
+
+def load_litert(spec: ModelSpec, path: Path) -> LiteRTEngine:
+    """Map a converted network into memory and run it once.
+
+    Raises:
+        ModelError: if the file is not a network of this model.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    try:
+        engine = LiteRTEngine(Interpreter(model_path=str(path), num_threads=1))
+        shape = (1, spec.input.height, spec.input.width, spec.input.channels)
+        engine.predict(np.zeros(shape, np.uint8))
+    except (ValueError, RuntimeError) as error:
+        reason = printable(str(error).strip().split("\n", 1)[0], 200)
+        raise ModelError(f"{path}: LiteRT cannot read it: {reason}") from error
+    return engine
+
+
+def convert(model: Any, spec: ModelSpec) -> bytes:
+    """Convert a servable Keras model to a LiteRT flatbuffer for one image, in float32.
+
+    Raises:
+        ModelError: if the network uses operations that LiteRT lacks.
+    """
+    import keras
+    import tensorflow as tf
+
+    pixels = keras.Input(batch_shape=(1, *model.input_shape[1:]), dtype="uint8")
+    one = keras.Model(pixels, model(pixels))
+    try:
+        flatbuffer: bytes = tf.lite.TFLiteConverter.from_keras_model(one).convert()
+    except Exception as error:  # the converter raises its own and MLIR's errors
+        raise ModelError(
+            f"model '{spec.name}' cannot be converted to LiteRT: set CLASSYARD_ENGINE=keras"
+        ) from error
+    return flatbuffer

@@ -1,0 +1,97 @@
+"""The body of one answer: bounded, complete and fast enough, or refused."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING, Final
+
+import httpcore
+
+from core.errors import Code
+from worker.fetch.refusal import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from worker.fetch.timer import Timer
+
+#: Seconds during which a body may come as slowly as it likes.
+_RATE_GRACE: Final = 5.0
+_GZIP: Final = 31  # zlib's window bits for "with a gzip header"
+
+
+def read_body(response: httpcore.Response, headers: Mapping[bytes, bytes], timer: Timer) -> bytes:
+    """Return the decoded body.
+
+    Raises:
+        Refused: TOO_LARGE, TRUNCATED, EMPTY, TOO_SLOW, NOT_AN_IMAGE, or what the wire raises.
+    """
+    sink = _Sink(_encoding(headers), timer)
+    declared = headers.get(b"content-length", b"")
+    if declared.isdigit() and b"transfer-encoding" not in headers:
+        sink.check_size(int(declared))
+    try:
+        for part in response.iter_stream():
+            sink.add(part)
+    except httpcore.RemoteProtocolError:
+        detail = f"the connection ended after {sink.received} bytes"
+        raise Refused(Code.TRUNCATED, detail) from None
+    return sink.finish()
+
+
+def _encoding(headers: Mapping[bytes, bytes]) -> str:
+    # We ask for none, but some stores hand out what was uploaded compressed.
+    name = headers.get(b"content-encoding", b"").decode("latin-1").strip().lower()
+    if name in {"", "identity", "gzip", "x-gzip"}:
+        return name
+    raise Refused(Code.NOT_AN_IMAGE, f"content encoding '{name[:40]}' is not supported")
+
+
+class _Sink:
+    """Collects a body and stops it as soon as it breaks a limit."""
+
+    def __init__(self, encoding: str, timer: Timer) -> None:
+        self._gunzip = zlib.decompressobj(_GZIP) if "gzip" in encoding else None
+        self._timer = timer
+        self._started = timer.clock()
+        self._parts: list[bytes] = []
+        self._size = 0
+        self.received = 0
+
+    def add(self, part: bytes) -> None:
+        self.received += len(part)
+        self.check_size(self.received)
+        self._check_rate()
+        data = self._decode(part)
+        self._size += len(data)
+        self.check_size(self._size)
+        self._parts.append(data)
+
+    def finish(self) -> bytes:
+        if self._gunzip is not None and self.received and not self._gunzip.eof:
+            raise Refused(Code.TRUNCATED, f"the gzip stream ended after {self.received} bytes")
+        if not self._size:
+            raise Refused(Code.EMPTY, "the answer has no bytes")
+        return b"".join(self._parts)
+
+    def check_size(self, size: int) -> None:
+        most = self._timer.limits.max_bytes
+        if size > most:
+            raise Refused(Code.TOO_LARGE, f"larger than {most} bytes")
+
+    def _check_rate(self) -> None:
+        elapsed = self._timer.clock() - self._started
+        least = self._timer.limits.min_rate
+        if elapsed > _RATE_GRACE and self.received < least * elapsed:
+            rate = self.received / elapsed
+            raise Refused(Code.TOO_SLOW, f"{rate:.0f} bytes/s; at least {least}")
+
+    def _decode(self, part: bytes) -> bytes:
+        if self._gunzip is None:
+            return part
+        # One byte more than allowed shows that it is too much, without unpacking the bomb.
+        room = self._timer.limits.max_bytes - self._size + 1
+        try:
+            return self._gunzip.decompress(part, room)
+        except zlib.error:
+            raise Refused(Code.DECODE_FAILED, "the gzip stream is damaged") from None

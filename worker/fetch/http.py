@@ -1,0 +1,181 @@
+"""One try at an HTTP address: at most a few hops, each one checked in full. Knows no retries."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urljoin
+
+import httpcore
+
+from core.errors import Code
+from worker.fetch.body import read_body
+from worker.fetch.gate import HostGate
+from worker.fetch.refusal import Refused
+from worker.fetch.retry import parse_retry_after
+from worker.fetch.uri import HttpUrl, parse
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Mapping
+
+    from core.settings import FetchLimits
+    from worker.fetch.timer import Timer
+
+#: Connections open at once, idle ones included, and how long an idle one is kept.
+_CONNECTIONS: Final = 64
+_KEEP_ALIVE: Final = 10.0
+#: Most bytes of response headers.
+_HEADER_LIMIT: Final = 64 * 1024
+#: Largest unwanted body that is read to keep the connection; beyond it, reconnecting is cheaper.
+_DRAIN_LIMIT: Final = 16 * 1024
+#: Tries' lengths that a thread waits for one of a busy host's slots.
+_GATE_PATIENCE: Final = 4
+
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+
+
+class HttpClient:
+    """Fetches over kept-alive connections; thread-safe."""
+
+    def __init__(self, network: httpcore.NetworkBackend, timer: Timer, tls: ssl.SSLContext) -> None:
+        self._timer = timer
+        self._limits = timer.limits
+        self._gate = HostGate(self._limits.per_host, _GATE_PATIENCE * self._limits.total_timeout)
+        # httpcore reads nothing from the environment: no proxies, no netrc, no cookies.
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=tls,
+            max_connections=_CONNECTIONS,
+            max_keepalive_connections=_CONNECTIONS,
+            keepalive_expiry=_KEEP_ALIVE,
+            network_backend=network,
+        )
+
+    def get(self, url: HttpUrl) -> bytes:
+        """Return the bytes at `url`.
+
+        Raises:
+            Refused: for everything that a server can do instead of sending them.
+        """
+        deadline = self._timer.deadline()
+        seen = {url}
+        for hop in range(self._limits.max_redirects + 1):
+            asked = self._timer.clock()
+            with self._gate.slot(url.host):
+                # Waiting for our own other requests is not the server's slowness.
+                deadline += self._timer.clock() - asked
+                answer = self._ask(url, hop, deadline)
+            if isinstance(answer, bytes):
+                return answer
+            url = follow(url, answer, self._limits)
+            if url in seen:
+                raise Refused(Code.TOO_MANY_REDIRECTS, "the redirects go round in a circle")
+            seen.add(url)
+        most = self._limits.max_redirects
+        raise Refused(Code.TOO_MANY_REDIRECTS, f"more than {most} redirects")
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._pool.close()
+
+    def _ask(self, url: HttpUrl, hop: int, deadline: float) -> bytes | str:
+        """Return the body, or the location that the server points to."""
+        waits = {"connect": deadline, "read": deadline, "write": deadline}
+        # The pool's wait is httpcore's own, hence in seconds; the others reach our network.
+        waits["pool"] = self._limits.total_timeout
+        try:
+            with self._pool.stream(
+                "GET",
+                httpcore.URL(scheme=url.scheme, host=url.host, port=url.port, target=url.target),
+                headers=self._headers(url),
+                extensions={"timeout": waits},
+            ) as response:
+                return self._read(response)
+        except Refused as refused:
+            if hop and refused.code is Code.ADDR_FORBIDDEN:
+                detail = f"redirect {hop} leads to a non-public address"
+                raise Refused(Code.REDIRECT_FORBIDDEN, detail) from None
+            raise
+        except httpcore.TimeoutException:
+            raise Refused(Code.TIMEOUT_CONNECT, "no connection was free") from None
+        except (httpcore.ProtocolError, httpcore.NetworkError) as error:
+            raise _broken(error) from None
+
+    def _headers(self, url: HttpUrl) -> list[tuple[bytes, bytes]]:
+        return [
+            (b"Host", url.authority.encode("ascii")),
+            (b"User-Agent", self._limits.user_agent.encode("latin-1", "replace")),
+            (b"Accept", b"image/*,*/*;q=0.1"),
+            (b"Accept-Encoding", b"identity"),
+        ]
+
+    def _read(self, response: httpcore.Response) -> bytes | str:
+        size = sum(len(name) + len(value) + 4 for name, value in response.headers)
+        if size > _HEADER_LIMIT:
+            raise Refused(Code.TOO_LARGE, f"response headers exceed {_HEADER_LIMIT} bytes")
+        headers = {name.lower(): value for name, value in response.headers}
+        if response.status in {200, 203}:
+            return read_body(response, headers, self._timer)
+        _drain(response, headers)
+        location = headers.get(b"location")
+        if response.status in _REDIRECTS and location:
+            return location.decode("utf-8", "replace")
+        raise _status_refusal(response.status, headers)
+
+
+def follow(url: HttpUrl, location: str, limits: FetchLimits) -> HttpUrl:
+    """Return where a redirect from `url` leads.
+
+    Raises:
+        Refused: REDIRECT_FORBIDDEN, for every place that we do not follow to.
+    """
+    try:
+        target = parse(urljoin(str(url), location), limits)
+    except Refused as refused:
+        raise Refused(Code.REDIRECT_FORBIDDEN, f"redirect: {refused.detail}") from None
+    except ValueError:
+        raise Refused(Code.REDIRECT_FORBIDDEN, "redirect: the URI is malformed") from None
+    if not isinstance(target, HttpUrl):
+        raise Refused(Code.REDIRECT_FORBIDDEN, "redirect to a file")
+    if url.scheme == "https" and target.scheme == "http":
+        raise Refused(Code.REDIRECT_FORBIDDEN, "redirect from https to http")
+    return target
+
+
+def _drain(response: httpcore.Response, headers: Mapping[bytes, bytes]) -> None:
+    """Read a small unwanted body, so that the connection can serve the next image."""
+    declared = headers.get(b"content-length", b"")
+    if not declared.isdigit() or int(declared) > _DRAIN_LIMIT:
+        return
+    try:
+        for _ in response.iter_stream():
+            pass
+    except (Refused, httpcore.ProtocolError):
+        return  # the status is the answer, whatever became of its body
+
+
+def _status_refusal(status: int, headers: Mapping[bytes, bytes]) -> Refused:
+    detail = f"HTTP {status}"
+    wait = None
+    if status in {429, 503}:
+        text = headers.get(b"retry-after", b"").decode("latin-1")
+        wait = parse_retry_after(text, datetime.now(UTC))
+    if status == 429:
+        return Refused(Code.HTTP_429, detail, retry_after=wait)
+    if 500 <= status < 600:
+        return Refused(Code.HTTP_5XX, detail, retry_after=wait)
+    if status in {204, 205}:
+        return Refused(Code.EMPTY, detail)
+    # Also what is no answer to a plain GET (206, 300, 304, 999): final, like any refusal.
+    return Refused(Code.HTTP_4XX, detail)
+
+
+def _broken(error: Exception) -> Refused:
+    if isinstance(error, httpcore.NetworkError):
+        return Refused(Code.CONN_FAILED, "the connection broke")
+    cause = error.args[0] if error.args else None
+    if getattr(cause, "error_status_hint", 0) == 431:  # h11: more headers than it will hold
+        return Refused(Code.TOO_LARGE, f"response headers exceed {_HEADER_LIMIT} bytes")
+    if isinstance(cause, str):  # httpcore: closed before a status line came
+        return Refused(Code.CONN_FAILED, "the server closed the connection without an answer")
+    return Refused(Code.CONN_FAILED, "the answer is not valid HTTP")

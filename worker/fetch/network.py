@@ -1,0 +1,177 @@
+"""Connections that lead only to checked addresses: what httpcore uses instead of the bare socket.
+
+httpcore hands the `timeout` of a request through to these methods untouched. Here it is the moment
+(on our clock) at which the whole try must have ended, so that no dribbling server outlives it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import ssl
+from typing import TYPE_CHECKING, Any, Final
+
+import httpcore
+
+from core.errors import Code
+from worker.fetch.address import is_allowed, parse_address
+from worker.fetch.refusal import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from worker.fetch.dns import Resolver
+    from worker.fetch.timer import Timer
+
+_FAMILIES: Final = frozenset({socket.AF_INET, socket.AF_INET6})
+#: Addresses of one name that are tried; all of them are checked.
+_MOST_ADDRESSES: Final = 4
+
+
+class CheckedNetwork(httpcore.NetworkBackend):
+    """Resolves once, refuses a name with any forbidden address, connects to what it checked."""
+
+    def __init__(self, resolver: Resolver, timer: Timer) -> None:
+        self._resolver = resolver
+        self._timer = timer
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> Wire:
+        """Connect to `host`; `timeout` is the try's deadline, the last two are httpcore's own.
+
+        Raises:
+            Refused: for every way in which there can be no connection.
+        """
+        limit = self._timer.limits.connect_timeout
+        found = self._resolver.lookup(host, port, self._timer.allow(limit, timeout))
+        places = [(one[0], one[4]) for one in found if one[0] in _FAMILIES]
+        if not places:
+            raise Refused(Code.DNS_NOT_FOUND, "the name has no address")
+        for _, sockaddr in places:
+            self._check(sockaddr[0])
+        return self._first(list(dict.fromkeys(places))[:_MOST_ADDRESSES], timeout)
+
+    def _first(self, places: list[tuple[int, tuple[Any, ...]]], deadline: float | None) -> Wire:
+        limit = self._timer.limits.connect_timeout
+        # One deaf address must leave time for the next: each gets its share of what is left.
+        until = self._timer.clock() + self._timer.allow(limit, deadline)
+        refusal = Refused(Code.CONN_FAILED, "no connection")
+        for number, (family, sockaddr) in enumerate(places):
+            share = max(until - self._timer.clock(), 0.001) / (len(places) - number)
+            try:
+                return Wire(self._connect(family, sockaddr, share), self._timer)
+            except TimeoutError:
+                refusal = self._timer.expired(Code.TIMEOUT_CONNECT, limit, deadline)
+            except OSError as error:
+                refusal = Refused(Code.CONN_FAILED, _reason(error))
+        raise refusal
+
+    def _connect(self, family: int, sockaddr: tuple[Any, ...], seconds: float) -> socket.socket:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(seconds)
+            sock.connect(sockaddr)
+            # What we are connected to is what counts, whatever the network did on the way.
+            self._check(sock.getpeername()[0])
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    def _check(self, host: str) -> None:
+        if not is_allowed(parse_address(host), self._timer.limits.networks):
+            # Says nothing of the address: the answer would map the operator's network.
+            raise Refused(Code.ADDR_FORBIDDEN, "the host resolves to a non-public address")
+
+
+class Wire(httpcore.NetworkStream):
+    """One connection; every wait on it ends by the deadline of the try that is using it."""
+
+    def __init__(self, sock: socket.socket, timer: Timer) -> None:
+        self._sock = sock
+        self._timer = timer
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Return what has arrived, or b"" at the end; `timeout` is the try's deadline."""
+        limit = self._timer.limits.read_timeout
+        self._sock.settimeout(self._timer.allow(limit, timeout))
+        try:
+            return self._sock.recv(max_bytes)
+        except TimeoutError:
+            raise self._timer.expired(Code.TIMEOUT_READ, limit, timeout) from None
+        except OSError as error:
+            raise Refused(Code.CONN_FAILED, _reason(error)) from None
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Send all of `buffer`; `timeout` is the try's deadline."""
+        limit = self._timer.limits.read_timeout
+        self._sock.settimeout(self._timer.allow(limit, timeout))
+        try:
+            self._sock.sendall(buffer)
+        except TimeoutError:
+            raise self._timer.expired(Code.TIMEOUT_READ, limit, timeout) from None
+        except OSError as error:
+            # httpcore then still reads: a server may answer and close before it has read us.
+            raise httpcore.WriteError(_reason(error)) from None
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._sock.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> Wire:
+        """Return the same connection under TLS; `server_hostname` is the URI's own host."""
+        limit = self._timer.limits.connect_timeout
+        try:
+            self._sock.settimeout(self._timer.allow(limit, timeout))
+            sock = ssl_context.wrap_socket(self._sock, server_hostname=server_hostname)
+        except OSError as error:
+            self._sock.close()
+            raise self._tls_refusal(error, limit, timeout) from None
+        except BaseException:
+            self._sock.close()
+            raise
+        return Wire(sock, self._timer)
+
+    def _tls_refusal(self, error: OSError, limit: float, deadline: float | None) -> Refused:
+        if isinstance(error, TimeoutError):
+            return self._timer.expired(Code.TIMEOUT_CONNECT, limit, deadline)
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return Refused(Code.TLS_FAILED, f"certificate refused: {error.verify_message}")
+        if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+            return Refused(Code.TLS_FAILED, f"no TLS: {error.reason or 'protocol error'}")
+        return Refused(Code.CONN_FAILED, _reason(error))
+
+    def get_extra_info(self, info: str) -> Any:
+        """Answer the two questions that httpcore asks of a stream."""
+        if info == "is_readable":
+            return _is_readable(self._sock)
+        if info == "ssl_object" and isinstance(self._sock, ssl.SSLSocket):
+            return self._sock
+        return None
+
+
+def _is_readable(sock: socket.socket) -> bool:
+    if sock.fileno() < 0:
+        return True
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return "the TLS connection broke"
+    return os.strerror(error.errno).lower() if error.errno else "the connection broke"

@@ -1,0 +1,100 @@
+"""What a worker's parent process does besides handing out messages: live, look after, sweep.
+
+Runs as timers of Celery's own loop, not as a thread: the parent forks, and a fork in the middle of
+another thread's work would leave its locks held for ever in the child.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.exc import DBAPIError
+
+from broker.sweep import resolve_and_refill, sweep
+from core.errors import ClassyardError
+from db import recovery, workers
+from db.migrate import require_schema
+from worker.identity import dead_neighbours, is_alive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from celery import Celery
+
+    from core.settings import Settings
+    from db.session import Database
+    from db.workers import WorkerInfo
+
+log = logging.getLogger("classyard.worker")
+
+#: Seconds between looks after the own children.
+CHILD_INTERVAL = 2.0
+
+
+class Keeper:
+    """Keeps a worker's row fresh, frees what its dead children held, and sweeps."""
+
+    def __init__(
+        self, app: Celery, database: Database, settings: Settings, info: WorkerInfo
+    ) -> None:
+        self._app = app
+        self._database = database
+        self._settings = settings
+        self._info = info
+
+    def arrive(self) -> None:
+        """Enter the workers' table; free what workers of this host held that died unnoticed.
+
+        Raises:
+            DatabaseError: if the database cannot be used.
+        """
+        require_schema(self._database)
+        self._database.write(workers.heartbeat, self._info)
+        known = self._database.read(workers.live_workers, self._settings.dead_after)
+        for gone in dead_neighbours(worker.info for worker in known):
+            self._database.write(workers.leave, gone)
+
+    def keep(self, timer: Any) -> None:
+        """Start the timers."""
+        timer.call_repeatedly(self._settings.heartbeat, self._guarded, (self._beat,))
+        timer.call_repeatedly(CHILD_INTERVAL, self._guarded, (self._look_after,))
+        # Jitter: workers that started together must not sweep together for ever.
+        interval = self._settings.sweep_interval * random.uniform(0.9, 1.1)  # noqa: S311
+        timer.call_repeatedly(interval, self._guarded, (self._sweep,))
+        timer.call_after(0.5, self._guarded, (self._sweep,))
+
+    def depart(self) -> None:
+        """Leave the workers' table, so that nobody waits for us to be declared dead."""
+        self._guarded(lambda: self._database.write(workers.leave, self._info.id))
+
+    def count(self, name: str) -> None:
+        """Raise a counter."""
+        self._guarded(lambda: self._database.write(workers.count, name))
+
+    def _beat(self) -> None:
+        self._database.write(workers.heartbeat, self._info)
+
+    def _look_after(self) -> None:
+        """Free the chunks of children that died: the pool starts new ones, the chunks wait."""
+        # First the table, then the processes: a child that claims in between is seen alive.
+        holding = self._database.read(recovery.holding_children, self._info.id)
+        dead = [pid for pid in holding if not is_alive(pid)]
+        if not dead:
+            return
+        log.warning("children %s died", dead, extra={"action": "children_died"})
+        self._database.write(recovery.release_children, self._info.id, dead)
+        resolve_and_refill(self._app, self._database, self._settings)
+
+    def _sweep(self) -> None:
+        swept = sweep(self._app, self._database, self._settings)
+        if not swept.idle:
+            log.info("%s", swept, extra={"action": "swept"})
+
+    def _guarded(self, work: Callable[[], object]) -> None:
+        """Run `work`; a database or broker that is away now is there again at the next tick."""
+        try:
+            work()
+        except (ClassyardError, DBAPIError) as error:
+            log.warning("%s", str(error).splitlines()[0], extra={"action": "keeper_failed"})

@@ -1,0 +1,107 @@
+"""Answers for the pipeline: batches through the engine, offenders isolated, scores to predictions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from core.errors import Code
+from core.types import Classified, Failure, Prediction
+from worker.topk import finite_rows, top_k
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from core.types import Outcome
+    from worker.engines.base import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A decoded picture on its way through the model; its pixels lie in the batch."""
+
+    uri: str
+    width: int
+    height: int
+    content_hash: str
+
+
+class Predictor:
+    """The model's side of one chunk; remembers whether the model ever answered."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        labels: Sequence[str],
+        top_k: int,
+        pass_on: tuple[type[Exception], ...],
+    ) -> None:
+        self._engine = engine
+        self._labels = labels
+        self._top_k = top_k
+        self._pass_on = pass_on
+        self._answered = False
+        self._error: Exception | None = None
+
+    def predict(
+        self, pictures: Sequence[Picture], batch: NDArray[np.uint8], beat: Callable[[], None]
+    ) -> Iterator[tuple[str, Outcome]]:
+        """Yield the outcome of every picture of the batch.
+
+        A batch that the engine refuses is halved until the offender is alone: it gets a `Failure`.
+        """
+        try:
+            scores = self._scores(batch)
+        except self._pass_on:
+            raise
+        except Exception as error:  # noqa: BLE001  recorded; raised by `raise_if_hopeless`
+            if len(batch) == 1:
+                self._error = error
+                text = f"{type(error).__name__}: {error}"
+                yield pictures[0].uri, Failure(Code.MODEL_OUTPUT, text)
+                return
+            half = len(batch) // 2
+            yield from self.predict(pictures[:half], batch[:half], beat)
+            yield from self.predict(pictures[half:], batch[half:], beat)
+            return
+        finally:
+            beat()
+        self._answered = True
+        yield from self._outcomes(pictures, scores)
+
+    def raise_if_hopeless(self) -> None:
+        """Raise the engine's last error if it never answered: the model is at fault, not the images.
+
+        Raises:
+            Exception: whatever the engine raised.
+        """
+        if self._error is not None and not self._answered:
+            raise self._error
+
+    def _scores(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        scores = self._engine.predict(batch)
+        wanted = (len(batch), len(self._labels))
+        if scores.shape != wanted:  # a row too few would shift every label behind it
+            raise ValueError(f"the model answered {scores.shape} instead of {wanted}")
+        return scores
+
+    def _outcomes(
+        self, pictures: Sequence[Picture], scores: NDArray[np.float32]
+    ) -> Iterator[tuple[str, Outcome]]:
+        finite = finite_rows(scores).tolist()
+        indices, best = (part.tolist() for part in top_k(scores, self._top_k))
+        for row, picture in enumerate(pictures):
+            if not finite[row]:
+                yield picture.uri, Failure(Code.MODEL_OUTPUT, "scores are not finite numbers")
+                continue
+            predictions = tuple(map(self._prediction, indices[row], best[row]))
+            yield (
+                picture.uri,
+                Classified(predictions, picture.width, picture.height, picture.content_hash),
+            )
+
+    def _prediction(self, class_index: int, score: float) -> Prediction:
+        return Prediction(class_index, self._labels[class_index], score)
