@@ -1,7 +1,7 @@
 """The embedded Redis: a real server on a private unix socket, shared by all programs of one HOME.
 
-Whoever needs it holds a shared lock on a file beside the socket; the last one to leave stops it.
-The kernel drops the lock of a program that was killed, so the server never outlives them unnoticed.
+Whoever needs it holds a shared lock on a file in its folder; a guard (`broker.guard`) stops the
+server when nobody does. The kernel drops the lock of a program that was killed.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final
 
 import redis
 
@@ -77,65 +78,42 @@ def embedded_redis(home: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     socket_path(home).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (folder / "users.lock").open("w") as users:
-        with _alone(folder):
-            fcntl.flock(users, fcntl.LOCK_SH)
+        # Waits for a guard that is just stopping the server.
+        fcntl.flock(users, fcntl.LOCK_SH)
+        with (folder / "start.lock").open("w") as gate:
+            fcntl.flock(gate, fcntl.LOCK_EX)
             if not is_running(home):
                 _start(home, folder)
-        try:
-            yield
-        finally:
-            with _alone(folder):
-                if _is_last(users):
-                    _stop(home)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Let one program at a time start or stop the server."""
-    with (folder / "start.lock").open("w") as gate:
-        fcntl.flock(gate, fcntl.LOCK_EX)
         yield
 
 
-def _is_last(users: IO[str]) -> bool:
-    try:
-        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def _start(home: Path, folder: Path) -> None:
-    server = _server_binary()
-    options = [word for key, value in CONFIG.items() for word in (f"--{key}", value)]
+    server = [_server_binary(), *(f for k, v in CONFIG.items() for f in (f"--{k}", v))]
+    place = ["--dir", str(folder), "--unixsocket", str(socket_path(home))]
     log = folder / "redis.log"
     with log.open("ab") as output:
-        process = subprocess.Popen(  # noqa: S603
-            [server, *options, "--dir", str(folder), "--unixsocket", str(socket_path(home))],
+        guard = subprocess.Popen(  # noqa: S603
+            [
+                *(sys.executable, "-P", "-m", "broker.guard"),
+                *(str(folder / "users.lock"), *server, *place),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            close_fds=True,
-            start_new_session=True,  # Ctrl-C is for us; the server stops when the last user leaves
+            start_new_session=True,  # Ctrl-C is for us; the server stops when its users have gone
         )
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if is_running(home):
+            # It is nobody's child to wait for: it may well outlive this process.
+            guard.returncode = 0
             return
-        if process.poll() is not None:
+        if guard.poll() is not None:
             break
         time.sleep(0.02)
-    process.kill()
-    process.wait()
+    guard.kill()
+    guard.wait()
     raise BrokerError(f"the embedded Redis did not start: see {log}")
-
-
-def _stop(home: Path) -> None:
-    try:
-        with redis.Redis(unix_socket_path=str(socket_path(home)), socket_timeout=10) as client:
-            client.shutdown(nosave=True)
-    except redis.RedisError:
-        return  # it is gone already
 
 
 def _server_binary() -> str:

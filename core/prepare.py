@@ -65,10 +65,15 @@ def prepared_file(spec: ModelSpec, settings: Settings) -> Path:
     return settings.home / "converted" / f"{spec.fingerprint}-{CONVERTER}.{ending}"
 
 
-def prepare_model(spec: ModelSpec, settings: Settings) -> ModelSpec:
+def prepare_model(spec: ModelSpec, settings: Settings, *, again: bool = False) -> ModelSpec:
     """Make sure that the model can be served here: weights found, converted, and checked.
 
     Takes milliseconds when that was done before, else ten seconds or so.
+
+    Args:
+        spec: The model.
+        settings: Says where things are and which engine serves.
+        again: Check once more, although it was done before.
 
     Returns:
         The spec as it stands now: a download may have changed where the weights are.
@@ -79,7 +84,7 @@ def prepare_model(spec: ModelSpec, settings: Settings) -> ModelSpec:
     if settings.engine == "stub":
         return spec
     check_files(spec, weights_needed=spec.application is None)
-    if spec.weights.exists() and prepared_file(spec, settings).exists():
+    if not again and spec.weights.exists() and prepared_file(spec, settings).exists():
         return spec
     _run_preparation(spec, settings)
     return read_model(spec.name, settings.models_path)

@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from core.errors import SettingsError
 
 EngineName = Literal["auto", "litert", "keras", "stub"]
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 Seconds = Annotated[float, Field(gt=0)]
 Words = Annotated[tuple[str, ...], NoDecode]
 
@@ -166,7 +167,7 @@ class Settings(BaseSettings):
         """Refuse a Redis that anybody on the network could fill."""
         if self.broker_url and not self.insecure_broker:
             url = urlsplit(self.broker_url)
-            local = url.hostname in {"localhost", "127.0.0.1", "::1"} or "unix" in url.scheme
+            local = url.scheme in {"redis+socket", "unix"} or url.hostname in LOOPBACK
             if not (local or url.password):
                 msg = (
                     "BROKER_URL names a Redis beyond this machine without a password: "
@@ -231,5 +232,7 @@ def read_settings(**overrides: Any) -> Settings:
         return Settings(**given)
     except ValidationError as error:
         first = error.errors()[0]
-        name = "_".join(("CLASSYARD", *(str(part).upper() for part in first["loc"])))
-        raise SettingsError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from error
+        said = first["msg"].removeprefix("Value error, ")
+        # A check across settings begins with the name of the first of them.
+        name = f"{str(first['loc'][0]).upper()}: " if first["loc"] else ""
+        raise SettingsError(f"CLASSYARD_{name}{said}") from error

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from core.settings import Settings
+    from db.session import Database
 
 #: Seconds between the restarts of a service that keeps dying, at first and at most.
 FIRST_RESTART, LAST_RESTART = 1.0, 30.0
@@ -115,15 +116,24 @@ def open_desk(settings: Settings, *, own_redis: bool = True) -> Iterator[Desk]:
     with ExitStack() as stack:
         if own_redis and not settings.broker_url:
             stack.enter_context(embedded_redis(settings.home))
-        database = open_database(settings.database)
-        stack.callback(database.close)
+        database = stack.enter_context(open_record(settings))
+        app = make_app(settings, patient=False)
+        stack.callback(app.close)
+        yield Desk(app, database, settings)
+
+
+@contextmanager
+def open_record(settings: Settings) -> Iterator[Database]:
+    """Open the database alone: reading needs no Redis. Migrates as `open_desk` does."""
+    database = open_database(settings.database)
+    try:
         if settings.database_url:
             require_schema(database)
         else:
             migrate(database)
-        app = make_app(settings, patient=False)
-        stack.callback(app.close)
-        yield Desk(app, database, settings)
+        yield database
+    finally:
+        database.close()
 
 
 @contextmanager

@@ -4,39 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from core.settings import read_settings
 from core.types import ResultStatus
 from db import queries
-from db.migrate import require_schema
 from db.queries import ResultFilter
-from db.session import open_database
 from producer import export
 from producer.cli import show
 from producer.cli.options import JobArgument, JsonOption, out
 from producer.watch import obstacle
-from producer.yard import open_desk
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from db.session import Database
-
-
-@contextmanager
-def _database() -> Iterator[Database]:
-    """Open the database alone: reading needs no Redis."""
-    database = open_database(read_settings().database)
-    try:
-        require_schema(database)
-        yield database
-    finally:
-        database.close()
+from producer.yard import open_desk, open_record
 
 
 def list_jobs(
@@ -44,7 +25,7 @@ def list_jobs(
     as_json: JsonOption = False,
 ) -> None:
     """List the newest jobs."""
-    with _database() as database:
+    with open_record(read_settings()) as database:
         ids = database.read(queries.job_ids, limit)
         found = [database.read(queries.progress, job_id) for job_id in ids]
     if as_json:
@@ -102,7 +83,7 @@ def results(
     )
     if kind not in {"table", "csv", "jsonl"}:
         raise typer.BadParameter("table, csv or jsonl", param_hint="--format")
-    with _database() as database:
+    with open_record(read_settings()) as database:
         database.read(queries.progress, job)  # an unknown job is an error, not an empty table
         if kind == "table" and output is None:
             show.results_table(database, job, chosen)

@@ -115,10 +115,10 @@ def results_table(database: Database, job_id: int, chosen: ResultFilter) -> None
     limit = min(chosen.limit or TABLE_ROWS, TABLE_ROWS)
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("#", justify="right", no_wrap=True)
-    table.add_column("image", overflow="fold", ratio=2)
-    table.add_column("label", overflow="fold", ratio=2)
+    table.add_column("image", overflow="ellipsis", no_wrap=True, max_width=40)
+    table.add_column("label", overflow="ellipsis", no_wrap=True, max_width=28)
     table.add_column("score", justify="right", no_wrap=True)
-    table.add_column("next best", overflow="ellipsis", no_wrap=True, ratio=2)
+    table.add_column("next best", overflow="ellipsis", no_wrap=True, ratio=1)
     shown = 0
     for row in queries.stream_results(database, job_id, dataclasses.replace(chosen, limit=limit)):
         table.add_row(*_cells(row))

@@ -3,8 +3,6 @@
 `python keras_probe.py FOLDER` writes models below FOLDER and prints what it found as one line of JSON.
 """
 
-# ruff: noqa: TID251, TID253, T201 - a program of its own, which sets the stage for Keras
-
 from __future__ import annotations
 
 import json

@@ -44,7 +44,7 @@ def start(*arguments: object, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, *(str(argument) for argument in arguments)],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},  # noqa: TID251
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -217,7 +217,7 @@ def test_no_weights_and_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.tensorflow
 @pytest.mark.shared
 def test_mobilenet_on_photographs(tmp_path: Path) -> None:
-    if not SHARED.is_dir() and not os.environ.get("CI"):  # noqa: TID251
+    if not SHARED.is_dir() and not os.environ.get("CI"):
         pytest.skip(f"{SHARED} is absent: real weights and photographs are not in the repository")
     settings = settings_for(tmp_path, models_dir=SHARED / "models")
     spec = read_model("mobilenet_v2", settings.models_path)

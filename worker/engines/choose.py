@@ -42,6 +42,5 @@ def _load_litert(spec: ModelSpec, settings: Settings) -> Engine:
         return load_litert(spec, path)
     except ModelError:
         # A disk may have lost what we converted long ago; the original is still there.
-        path.unlink(missing_ok=True)
-        prepare_model(spec, settings)
+        prepare_model(spec, settings, again=True)
         return load_litert(spec, path)

@@ -116,6 +116,10 @@ def _choose_device(child: Child) -> str:
     gpus = visible_gpus()
     if not gpus:
         environment["CUDA_VISIBLE_DEVICES"] = "-1"
+        # Left alone, every child would start a thread per core and all would wait for each other.
+        threads = str(max(1, len(os.sched_getaffinity(0)) // child.count))
+        environment.setdefault("TF_NUM_INTRAOP_THREADS", threads)
+        environment.setdefault("OMP_NUM_THREADS", threads)
         return "cpu"
     gpu = gpus[child.index % len(gpus)]
     environment["CUDA_VISIBLE_DEVICES"] = gpu

@@ -14,6 +14,8 @@ from core.modelfiles import check_outputs
 from core.types import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from core.modelspec import InputSpec, ModelSpec
 
 #: Seconds a download may be silent.
@@ -130,10 +132,17 @@ def _probabilities(scores: Any, spec: ModelSpec) -> Any:
 
 
 def _halve(network: Any) -> None:
-    """Let every layer but the last compute in 16 bits; the softmax needs the longer mantissa."""
+    """Let every layer but the last compute in 16 bits; a softmax needs the longer mantissa."""
     import keras
 
     policy = keras.dtype_policies.DTypePolicy("mixed_float16")
-    layers = network._flatten_layers(include_self=False)
-    for layer in list(layers)[:-1]:
+    for layer in list(_leaves(network))[:-1]:
         layer.dtype_policy = policy
+
+
+def _leaves(network: Any) -> Iterator[Any]:
+    for layer in network.layers:
+        if isinstance(getattr(layer, "layers", None), list):
+            yield from _leaves(layer)
+        else:
+            yield layer

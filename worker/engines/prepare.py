@@ -14,7 +14,7 @@ import tempfile
 import traceback
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from core.modelfiles import check_files
 from core.modelspec import read_model
 from core.prepare import prepared_file, serving_engine
 from core.settings import read_settings
+from core.types import printable
 from worker.engines.base import Child
 from worker.engines.check import check_pixels, self_check
 
@@ -54,12 +55,15 @@ def main(arguments: list[str] | None = None) -> int:
         with _chatter_to(folder / "prepare.log"):
             prepare(given.model, settings)
     except ClassyardError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - the contract
-        return 1
+        return _refuse(str(error))
     except Exception as error:  # noqa: BLE001 - one line is the contract; the log has the rest
-        print(f"preparing model '{given.model}': {error!r}", file=sys.stderr)  # noqa: T201
-        return 1
+        return _refuse(f"model '{given.model}' cannot be prepared: {error!r}")
     return 0
+
+
+def _refuse(reason: str) -> int:
+    print(printable(reason, 1000), file=sys.stderr)  # noqa: T201 - the contract
+    return 1
 
 
 def prepare(name: str, settings: Settings) -> None:
@@ -79,11 +83,9 @@ def prepare(name: str, settings: Settings) -> None:
     check_files(spec)
     target = prepared_file(spec, settings)
     with _locked(target.with_suffix(".lock")):
-        if target.exists():
-            return  # another process made it while we waited
         if serving_engine(settings) == "keras":
             _prove_keras(spec, settings, target)
-        else:
+        elif not _prove_converted(spec, settings, target):
             _convert(spec, settings, target)
 
 
@@ -122,6 +124,20 @@ def _convert(spec: ModelSpec, settings: Settings, target: Path) -> None:
                 f"(by {difference:.1e}): set CLASSYARD_ENGINE=keras"
             )
         self_check(engine, spec, settings.image_limits)
+
+
+def _prove_converted(spec: ModelSpec, settings: Settings, target: Path) -> bool:
+    """Check what is there already, perhaps since a moment ago; False if that is no whole network."""
+    from worker.engines.litert import load_litert
+
+    if not target.exists():
+        return False
+    try:
+        engine = load_litert(spec, target)
+    except ModelError:
+        return False
+    self_check(engine, spec, settings.image_limits)
+    return True
 
 
 def _prove_keras(spec: ModelSpec, settings: Settings, target: Path) -> None:
@@ -184,11 +200,7 @@ def _chatter_to(log: Path) -> Iterator[None]:
                 os.close(copy)
 
 
-def _quiet_exit(status: int) -> Any:
-    """Leave without C++ destructors: TensorFlow's may still write, and we promised one line."""
-    sys.stderr.flush()
-    os._exit(status)
-
-
 if __name__ == "__main__":
-    _quiet_exit(main())
+    status = main()
+    sys.stderr.flush()
+    os._exit(status)  # without C++ destructors: TensorFlow's may still write to the terminal

@@ -1,0 +1,58 @@
+# All set-up is in here: `make demo` and `make test` work on a fresh clone with Python 3.11+ alone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-annotate --custom-compile-command "make lock" pyproject.toml
+
+.PHONY: demo test check install format lint types contracts lock audit clean
+.DEFAULT_GOAL := help
+
+help:  ## Show this list.
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+demo: install  ## Classify the sample digits, offline, with everything real.
+	$(BIN)/classyard demo
+
+test: install  ## Run all tests.
+	$(BIN)/pytest
+
+check: install lint types contracts  ## What CI runs: format, lint, types, import contracts, tests.
+	$(BIN)/pytest
+
+install: $(STAMP)  ## Create .venv and install everything, pinned by hash.
+
+$(STAMP): locks/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r locks/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+format: install  ## Format and sort.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: install
+	$(BIN)/mypy
+
+contracts: install
+	$(BIN)/lint-imports
+
+lock: install  ## Pin all dependencies anew.
+	$(BIN)/pip install --quiet uv
+	$(LOCK) --all-extras --group dev -o locks/dev.txt
+	$(LOCK) -o locks/producer.txt
+	$(LOCK) --extra worker -o locks/worker.txt
+	$(LOCK) --extra worker --extra tensorflow -o locks/tensorflow.txt
+
+audit: install  ## Look for known vulnerabilities in the pinned dependencies (needs the network).
+	$(BIN)/pip-audit --require-hashes --disable-pip -r locks/dev.txt
+
+clean:  ## Remove the virtual environment and caches.
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
