@@ -16,12 +16,10 @@ import pytest
 
 from core.errors import ModelError
 from core.modelspec import read_model
-from core.prepare import prepare_model, prepared_file, visible_gpus
+from core.prepare import prepare_model, prepared_file
 from core.settings import Settings, read_settings
 from worker.decode import Decoded, decode
-from worker.engines.batchsize import BatchSize
 from worker.engines.choose import load_engine
-from worker.engines.keras import KerasEngine, out_of_memory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -180,6 +178,16 @@ def test_a_damaged_conversion_is_made_anew(prepared: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.tensorflow
+def test_what_is_prepared_can_be_checked_again(prepared: Path) -> None:
+    settings = settings_for(prepared)
+    spec = read_model("digits", settings.models_path)
+    converted = prepared_file(spec, settings)
+    before = converted.stat()
+    prepare_model(spec, settings, again=True)
+    assert converted.stat().st_ino == before.st_ino  # checked, not converted
+
+
+@pytest.mark.tensorflow
 def test_a_failed_self_check_names_both_labels(prepared: Path, tmp_path: Path) -> None:
     folder = tmp_path / "models" / "swapped"
     shutil.copytree(ROOT / "core" / "catalog" / "digits", folder)
@@ -190,7 +198,6 @@ def test_a_failed_self_check_names_both_labels(prepared: Path, tmp_path: Path) -
         load_engine(read_model("swapped", settings.models_path), settings)
 
 
-@pytest.mark.tensorflow
 def test_a_broken_model_is_one_line(tmp_path: Path) -> None:
     folder = tmp_path / "models" / "broken"
     shutil.copytree(ROOT / "core" / "catalog" / "digits", folder)
@@ -199,6 +206,31 @@ def test_a_broken_model_is_one_line(tmp_path: Path) -> None:
     out, err = start_prepare("broken", tmp_path, **environment).communicate(timeout=60)
     assert out == ""
     assert err == "model 'broken': check label '7' is not a label\n"
+
+
+def test_without_tensorflow_the_error_says_what_to_install(tmp_path: Path) -> None:
+    program = """
+import sys
+sys.modules.update(dict.fromkeys(("keras", "tensorflow")))
+from worker.engines.prepare import main
+sys.exit(main(["digits", "--home", sys.argv[1], "--engine", "litert"]))
+"""
+    process = start("-c", program, tmp_path)
+    assert process.communicate(timeout=60) == (
+        "",
+        "model 'digits' has to be converted once, which needs TensorFlow: "
+        "pip install 'classyard[tensorflow]'\n",
+    )
+    assert process.returncode == 1
+
+
+def test_a_home_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    out, err = start_prepare("digits", tmp_path / "file").communicate(timeout=60)
+    assert out == ""
+    assert err.startswith("model 'digits' cannot be prepared: ")
+    assert err.endswith("file/converted'\n")
+    assert err.count("\n") == 1
 
 
 @pytest.mark.tensorflow
@@ -231,54 +263,3 @@ def test_mobilenet_on_photographs(tmp_path: Path) -> None:
         assert isinstance(decoded, Decoded)
         right += int(engine.predict(decoded.pixels[None]).argmax()) == int(row["class_index"])
     assert right / len(rows) > 0.87
-
-
-class Device:
-    """A device with memory for so many images; stands in for a GPU, which tests cannot count on."""
-
-    def __init__(self, room: int) -> None:
-        self.room = room
-        self.calls: list[int] = []
-
-    def predict_on_batch(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        self.calls.append(len(batch))
-        if len(batch) > self.room:
-            raise RuntimeError("RESOURCE_EXHAUSTED: failed to allocate 8 GiB")
-        return batch[:, 0, 0, :].astype(np.float32)
-
-
-def numbered(count: int) -> NDArray[np.uint8]:
-    return np.arange(count, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 1), np.uint8)
-
-
-def test_a_batch_that_does_not_fit_is_halved_and_remembered(tmp_path: Path) -> None:
-    device, memory = Device(room=5), tmp_path / "sizes" / "model-gpu0.json"
-    engine = KerasEngine(device, BatchSize(16, memory))
-    assert engine.predict(numbered(10))[:, 0].tolist() == list(range(10))
-    assert engine.batch_size == 4
-    assert device.calls == [16, 8, 4, 4, 4]  # and always the same shape, padded
-    assert BatchSize(16, memory).now == 4
-    assert BatchSize(2, memory).now == 2
-
-
-def test_a_single_image_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
-    engine = KerasEngine(Device(room=0), BatchSize(2, tmp_path / "size.json"))
-    with pytest.raises(MemoryError, match="one image does not fit"):
-        engine.predict(numbered(2))
-
-
-@pytest.mark.parametrize("content", ["", "{}", "[]", '{"batch_size": "x"}', '{"batch_size": 0}'])
-def test_a_spoilt_memory_is_no_memory(tmp_path: Path, content: str) -> None:
-    (tmp_path / "size.json").write_text(content, "utf-8")
-    assert BatchSize(8, tmp_path / "size.json").now == 8
-
-
-def test_other_errors_are_not_taken_for_full_memory() -> None:
-    assert out_of_memory(MemoryError())
-    assert out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"))
-    assert not out_of_memory(ValueError("wrong shape"))
-
-
-def test_hidden_gpus_are_not_visible(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    assert visible_gpus() == ()

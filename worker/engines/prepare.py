@@ -57,7 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
     except ClassyardError as error:
         return _refuse(str(error))
     except Exception as error:  # noqa: BLE001 - one line is the contract; the log has the rest
-        return _refuse(f"model '{given.model}' cannot be prepared: {error!r}")
+        said = str(error) if isinstance(error, OSError) else repr(error)
+        return _refuse(f"model '{given.model}' cannot be prepared: {said}")
     return 0
 
 

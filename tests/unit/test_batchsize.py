@@ -1,0 +1,68 @@
+"""The Keras engine when a device's memory is short; no network is needed for that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from core.prepare import visible_gpus
+from worker.engines.batchsize import BatchSize
+from worker.engines.keras import KerasEngine, out_of_memory
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+class Device:
+    """A device with memory for so many images; stands in for a GPU, which tests cannot count on."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.calls: list[int] = []
+
+    def predict_on_batch(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        self.calls.append(len(batch))
+        if len(batch) > self.room:
+            raise RuntimeError("RESOURCE_EXHAUSTED: failed to allocate 8 GiB")
+        return batch[:, 0, 0, :].astype(np.float32)
+
+
+def numbered(count: int) -> NDArray[np.uint8]:
+    return np.arange(count, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 1), np.uint8)
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_remembered(tmp_path: Path) -> None:
+    device, memory = Device(room=5), tmp_path / "sizes" / "model-gpu0.json"
+    engine = KerasEngine(device, BatchSize(16, memory))
+    assert engine.predict(numbered(10))[:, 0].tolist() == list(range(10))
+    assert engine.batch_size == 4
+    assert device.calls == [16, 8, 4, 4, 4]  # and always the same shape, padded
+    assert BatchSize(16, memory).now == 4
+    assert BatchSize(2, memory).now == 2
+
+
+def test_a_single_image_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
+    engine = KerasEngine(Device(room=0), BatchSize(2, tmp_path / "size.json"))
+    with pytest.raises(MemoryError, match="one image does not fit"):
+        engine.predict(numbered(2))
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"batch_size": "x"}', '{"batch_size": 0}'])
+def test_a_spoilt_memory_is_no_memory(tmp_path: Path, content: str) -> None:
+    (tmp_path / "size.json").write_text(content, "utf-8")
+    assert BatchSize(8, tmp_path / "size.json").now == 8
+
+
+def test_other_errors_are_not_taken_for_full_memory() -> None:
+    assert out_of_memory(MemoryError())
+    assert out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"))
+    assert not out_of_memory(ValueError("wrong shape"))
+
+
+def test_hidden_gpus_are_not_visible(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert visible_gpus() == ()
