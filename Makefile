@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --custom-compile-command "make lock" pyproject.toml
 
-.PHONY: demo test check install format lint types contracts lock audit clean
+.PHONY: demo test faults check install format lint types contracts lock audit clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list.
@@ -17,6 +17,11 @@ demo: install  ## Classify the sample digits, offline, with everything real.
 
 test: install  ## Run all tests.
 	$(BIN)/pytest
+
+faults: install  ## Run the whole fault matrix with repeats (about 40 minutes); rewrite its table.
+	rm -f .faults.jsonl
+	CLASSYARD_TEST_FAULTS_BOOK=.faults.jsonl $(BIN)/pytest tests/faults --faults=full
+	$(BIN)/python -m tests.faults.table .faults.jsonl docs/reliability.md
 
 check: install lint types contracts  ## What CI runs: format, lint, types, import contracts, tests.
 	$(BIN)/pytest

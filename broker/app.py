@@ -10,6 +10,7 @@ from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
 from broker.embedded import embedded_url
+from broker.transport import install
 from core.errors import BrokerError
 from core.settings import read_settings
 from core.types import Priority
@@ -33,6 +34,7 @@ def make_app(settings: Settings, *, patient: bool = True) -> Celery:
 
     Workers are patient with a Redis that is slow or away; a person at a prompt is not.
     """
+    install()
     app = Celery("classyard", broker=broker_url(settings), set_as_current=False)
     app.conf.update(
         # What travels. JSON only: a pickle would run code. Compressed: URIs repeat themselves.
@@ -85,7 +87,7 @@ def make_app(settings: Settings, *, patient: bool = True) -> Celery:
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         enable_utc=True,
-        broker_transport_options=transport_options(settings, 30 if patient else 4),
+        broker_transport_options=transport_options(settings, 10 if patient else 4),
     )
     return app
 
@@ -99,7 +101,8 @@ def transport_options(settings: Settings, socket_timeout: float) -> dict[str, An
         "unacked_restore_interval": 10,
         "unacked_restore_throttle": 1,
         "unacked_restore_limit": 1000,
-        # Without a time-out a hung Redis blocks a publish for ever.
+        # Without a time-out a hung Redis blocks for ever; a worker's must stay below DEAD_AFTER
+        # less two HEARTBEATs, for its parent gives no sign of life meanwhile.
         "socket_timeout": socket_timeout,
         "socket_connect_timeout": 5,
         "socket_keepalive": True,
@@ -122,7 +125,9 @@ def ping(app: Celery) -> None:
         with app.connection_for_write() as connection:
             connection.default_channel.client.ping()
     except BROKER_ERRORS as error:
-        raise broker_error("Redis does not answer", error) from error
+        embedded = str(app.conf.broker_url).startswith("redis+socket:")
+        hint = " ('classyard up' starts it)" if embedded else ""
+        raise broker_error(f"Redis does not answer{hint}", error) from error
 
 
 def broker_error(what: str, error: Exception) -> BrokerError:

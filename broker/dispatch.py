@@ -16,7 +16,7 @@ from sqlalchemy import func, select, update
 from broker.app import BROKER_ERRORS, CLASSIFY, VERSION, broker_error
 from core.types import ChunkStatus
 from db.chunks import read_terms, take_pending
-from db.models import Chunk
+from db.models import Chunk, Job
 from db.workers import live_slots
 
 if TYPE_CHECKING:
@@ -77,6 +77,8 @@ class Dispatcher:
         terms = read_terms(connection, job_id)
         if terms is None:
             return []
+        # Of many that fill one window at once each must see what the others took.
+        connection.execute(select(Job.id).where(Job.id == job_id).with_for_update(key_share=True))
         in_flight = connection.execute(
             select(func.count()).where(
                 Chunk.job_id == job_id,

@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from core.errors import BrokerError
 
@@ -60,8 +63,11 @@ def socket_path(home: Path) -> Path:
 
 def is_running(home: Path) -> bool:
     """Whether the embedded Redis of `home` answers."""
+    # redis-py would try again for four seconds, which is what every start would wait.
+    once = Retry(NoBackoff(), 0)
+    place = str(socket_path(home))
     try:
-        with redis.Redis(unix_socket_path=str(socket_path(home)), socket_timeout=2) as client:
+        with redis.Redis(unix_socket_path=place, socket_timeout=2, retry=once) as client:
             return bool(client.ping())
     except redis.RedisError:
         return False
@@ -77,6 +83,7 @@ def embedded_redis(home: Path) -> Iterator[None]:
     folder = home.expanduser().absolute() / "redis"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     socket_path(home).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _require_private(socket_path(home).parent)
     with (folder / "users.lock").open("w") as users:
         # Waits for a guard that is just stopping the server.
         fcntl.flock(users, fcntl.LOCK_SH)
@@ -85,6 +92,13 @@ def embedded_redis(home: Path) -> Iterator[None]:
             if not is_running(home):
                 _start(home, folder)
         yield
+
+
+def _require_private(folder: Path) -> None:
+    """Refuse a folder that somebody else made or may write to: its socket could be anybody's."""
+    found = folder.lstat()
+    if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077 or folder.is_symlink():
+        raise BrokerError(f"{folder} must be yours alone (owner you, mode 0700): remove it")
 
 
 def _start(home: Path, folder: Path) -> None:

@@ -6,13 +6,14 @@ Needs no worker: a timer in every worker's parent runs it, and so does a command
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from broker.app import BROKER_ERRORS, broker_error, list_key
+from broker.app import BROKER_ERRORS, KEY_PREFIX, broker_error, list_key
 from broker.dispatch import Dispatcher
-from db import jobs, recovery, workers
+from db import jobs, recovery, steering, workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,18 +47,22 @@ class Swept:
         )
 
 
-def sweep(app: Celery, database: Database, settings: Settings) -> Swept:
+def sweep(
+    app: Celery, database: Database, settings: Settings, *, spare_silent: bool = False
+) -> Swept:
     """Bring back what was lost, isolate what kills workers, refill every active job's window.
 
-    Any number may run at once.
+    Any number may run at once. `spare_silent`: silence is no proof of death just now, for the
+    database was away and nobody could give a sign of life.
 
     Raises:
         BrokerError: if Redis cannot be read or written. What SQL alone can mend is mended by then.
     """
-    dead = database.write(recovery.release_dead, settings.dead_after)
+    dead = 0 if spare_silent else database.write(recovery.release_dead, settings.dead_after)
     resolved = _resolve(database, settings)
     cancelled = database.write(recovery.drop_cancelled)
     discarded = _discard_abandoned(database)
+    _stop_failing(database)
     closed = _close(database)
     lost = _release_lost(app, database, settings)
     sent = _top_up(Dispatcher(app, database, settings))
@@ -92,6 +97,12 @@ def discard(database: Database, job_id: int) -> None:
         pass
 
 
+def _stop_failing(database: Database) -> None:
+    """Stop jobs whose chunks were given up: no worker completes one, and would notice."""
+    for job_id, limit in database.read(steering.error_limits):
+        database.write(steering.stop_if_failing, job_id, limit)
+
+
 def _active(database: Database) -> Iterator[int]:
     after = 0
     while page := database.read(jobs.active_jobs, after):
@@ -111,7 +122,7 @@ def _release_lost(app: Celery, database: Database, settings: Settings) -> int:
     released = 0
     for backlog in database.read(recovery.backlogs):
         try:
-            oldest, held = _look(app, backlog)
+            oldest, held = _look(app, backlog, settings.lost_after)
         except BROKER_ERRORS as error:
             raise broker_error("Redis cannot be read", error) from error
         released += database.write(
@@ -120,30 +131,44 @@ def _release_lost(app: Celery, database: Database, settings: Settings) -> int:
     return released
 
 
-def _look(app: Celery, backlog: recovery.Backlog) -> tuple[datetime | None, set[int]]:
-    """Return since when the oldest message waits, and which chunks workers hold unacknowledged.
+def _look(
+    app: Celery, backlog: recovery.Backlog, slack: float
+) -> tuple[datetime | None, set[int]]:
+    """Return since when the oldest message waits, and which chunks were handed to workers lately.
 
     Reads one message of the list, whatever its length: the list is in order. Restored messages
-    go to its old end, which only makes the answer more careful.
+    go to its old end, which only makes the answer more careful. What was handed out longer than
+    `slack` ago and is not claimed yet, died with its worker in between.
     """
     with app.connection_for_write() as connection:
         channel = connection.default_channel
         client = channel.client
-        last = client.lindex(list_key(backlog.queue, backlog.priority), -1)
-        held = client.hvals(channel.unacked_key)
-    waiting = None if last is None else _headers(last).get("queued_at")
-    # A message without our header is not ours; what waits behind it is unknown, so nothing is lost.
-    oldest = 0.0 if last is not None and not isinstance(waiting, int | float) else waiting
-    chunks = {_headers(entry).get("chunk_id") for entry in held}
-    moment = None if oldest is None else datetime.fromtimestamp(oldest, UTC)
-    return moment, {chunk for chunk in chunks if isinstance(chunk, int)}
+        # kombu adds the prefix to the commands it uses itself; these are not among them.
+        unacked, index = KEY_PREFIX + channel.unacked_key, KEY_PREFIX + channel.unacked_index_key
+        last = client.lindex(KEY_PREFIX + list_key(backlog.queue, backlog.priority), -1)
+        tags = client.zrangebyscore(index, time.time() - slack, "+inf")
+        held = client.hmget(unacked, tags) if tags else []
+    chunks = {_headers(entry).get("chunk_id") for entry in held if entry}
+    oldest = None if last is None else _moment(_headers(last).get("queued_at"))
+    return oldest, {chunk for chunk in chunks if isinstance(chunk, int)}
+
+
+def _moment(stamp: Any) -> datetime:
+    """Return when a message was queued; long ago if it does not say so in our way.
+
+    Such a message is not ours; what waits behind it is unknown, so nothing is lost.
+    """
+    try:
+        return datetime.fromtimestamp(stamp, UTC)
+    except (TypeError, ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(0, UTC)
 
 
 def _headers(raw: bytes) -> dict[str, Any]:
     """Return a stored message's headers; nothing for junk that anybody may have pushed."""
     try:
         message = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     if isinstance(message, list) and message:  # as kept while unacknowledged
         message = message[0]

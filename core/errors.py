@@ -112,3 +112,11 @@ class DatabaseError(ClassyardError):
 
 class NoSuchJobError(ClassyardError):
     """No job has this id."""
+
+
+class JobStatusError(ClassyardError):
+    """The job's status does not allow what was asked of it."""
+
+
+class WaitTimeoutError(ClassyardError):
+    """A job had not ended when the time to wait for it was over; it goes on."""

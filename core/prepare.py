@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from core.errors import ModelError
+from core.errors import ClassyardError, ModelError
 from core.modelfiles import check_files
 from core.modelspec import read_model
 
@@ -65,6 +66,19 @@ def prepared_file(spec: ModelSpec, settings: Settings) -> Path:
     return settings.home / "converted" / f"{spec.fingerprint}-{CONVERTER}.{ending}"
 
 
+def require_worker() -> None:
+    """Refuse to start what needs the worker's packages where only a producer is installed.
+
+    Raises:
+        ClassyardError: saying what to install.
+    """
+    if find_spec("numpy") is None or find_spec("PIL") is None:
+        raise ClassyardError(
+            "only the producer is installed here: pip install 'classyard[worker,tensorflow]', "
+            "or let a worker elsewhere serve what 'classyard submit' submits"
+        )
+
+
 def prepare_model(spec: ModelSpec, settings: Settings, *, again: bool = False) -> ModelSpec:
     """Make sure that the model can be served here: weights found, converted, and checked.
 
@@ -79,10 +93,11 @@ def prepare_model(spec: ModelSpec, settings: Settings, *, again: bool = False) -
         The spec as it stands now: a download may have changed where the weights are.
 
     Raises:
-        ModelError: one line that says what is missing or wrong.
+        ClassyardError: one line that says what is missing or wrong.
     """
     if settings.engine == "stub":
         return spec
+    require_worker()
     check_files(spec, weights_needed=spec.application is None)
     if not again and spec.weights.exists() and prepared_file(spec, settings).exists():
         return spec
@@ -96,6 +111,7 @@ def _run_preparation(spec: ModelSpec, settings: Settings) -> None:
         *("--home", str(settings.home), "--models-dir", str(settings.models_path)),
         *("--engine", serving_engine(settings)),
     ]
+    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     environment = dict(os.environ)  # noqa: TID251 - handed on, with one addition
     root = str(Path(__file__).parent.parent)
     paths = (root, environment.get("PYTHONPATH", ""))

@@ -78,6 +78,11 @@ class Settings(BaseSettings):
     concurrency: int = Field(0, ge=0, description="Child processes; 0: one per core (or GPU)")
     queue: str = Field("classyard", description="Queue that jobs are sent to and workers serve")
     batch_size: int = Field(0, ge=0, description="Most images in one model call; 0: the engine's")
+    decode_threads: int = Field(
+        0,
+        ge=0,
+        description="Threads that decode, per child process; 0: none on CPU, shared out on GPU",
+    )
     preload: Words = Field((), description="Models that each child loads at start")
 
     # Cutting and sending
@@ -130,8 +135,13 @@ class Settings(BaseSettings):
     )
     max_attempts: int = Field(5, ge=3, description="Claims after which a chunk is given up")
 
+    # Completion notices
+    webhook_secret: str = Field(
+        "", description="Key that completion notices are signed with (HMAC-SHA256)"
+    )
+
     # Flower
-    flower_port: int = Field(5555, description="Port of Flower, on loopback")
+    flower_port: int = Field(5555, ge=1, le=65535, description="Port of Flower, on loopback")
     flower_password: str = Field("", description="Password of user 'classyard'; empty: generated")
 
     @field_validator("preload", "schemes", "ports", "allow_nets", "roots", "formats", mode="before")
@@ -140,6 +150,21 @@ class Settings(BaseSettings):
         """Read comma-separated words from the environment."""
         if isinstance(value, str):
             return tuple(word.strip() for word in value.split(",") if word.strip())
+        return value
+
+    @field_validator("ports")
+    @classmethod
+    def _check_ports(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(port.isascii() and port.isdigit() and 0 < int(port) < 2**16 for port in value):
+            msg = "a port is a number from 1 to 65535"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("allow_nets")
+    @classmethod
+    def _check_nets(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for net in value:
+            ip_network(net)  # its error names the network and what is wrong with it
         return value
 
     @model_validator(mode="after")
@@ -153,6 +178,10 @@ class Settings(BaseSettings):
             if getattr(self, shorter) >= getattr(self, longer):
                 msg = f"{shorter.upper()} must be shorter than {longer.upper()}"
                 raise ValueError(msg)
+        if 2 * self.fetch_timeout + 30 >= self.stall_timeout:
+            # A picture is tried again for up to FETCH_TIMEOUT + 30 s after its first try.
+            msg = "STALL_TIMEOUT must be longer than twice FETCH_TIMEOUT plus 30 s"
+            raise ValueError(msg)
         if self.heartbeat * 2 >= self.dead_after:
             msg = "HEARTBEAT must be less than half of DEAD_AFTER"
             raise ValueError(msg)
@@ -165,8 +194,14 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _check_broker(self) -> Self:
         """Refuse a Redis that anybody on the network could fill."""
-        if self.broker_url and not self.insecure_broker:
+        try:
             url = urlsplit(self.broker_url)
+            _ = url.port
+        except ValueError:
+            # Without the text: what could not be read as host or port may be half the password.
+            msg = "BROKER_URL is malformed; in a password write / ? # @ as %2F %3F %23 %40"
+            raise ValueError(msg) from None
+        if self.broker_url and not self.insecure_broker:
             local = url.scheme in {"redis+socket", "unix"} or url.hostname in LOOPBACK
             if not (local or url.password):
                 msg = (

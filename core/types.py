@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from core.redact import redact
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -106,8 +108,8 @@ class Failure:
     detail: str
 
     def __post_init__(self) -> None:
-        """Make the detail safe to print and to store, whatever a server or a decoder said."""
-        object.__setattr__(self, "detail", printable(self.detail))
+        """Make the detail safe to print and to store, whatever a server or a library said."""
+        object.__setattr__(self, "detail", printable(redact(self.detail)))
 
 
 Outcome = Classified | Failure
@@ -129,6 +131,8 @@ class Classification:
 
     outcomes: Sequence[Outcome]
     seconds: StageSeconds = field(default_factory=StageSeconds)
+    #: Images answered from rows that were there, without inference.
+    reused: int = 0
 
 
 def encode_uris(uris: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ from core.types import ChunkStatus, Classified, JobStatus
 from db.bulk import insert_rows
 from db.clock import now, seconds_from_now
 from db.models import ACTIVE, Chunk, Job, Result
+from db.retry import take_back
 from db.rows import Rows, moment, result_rows
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Claim:
     attempts: int
     positions: Sequence[int]
     extra: Sequence[Any] | None
+    retry: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,8 @@ class Terms:
     priority: int
     chunks: int
     roots: tuple[str, ...]
+    reuse: bool = False
+    error_limit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,8 @@ def read_terms(connection: Connection, job_id: int) -> Terms | None:
         priority=job.priority,
         chunks=job.chunks,
         roots=tuple(job.options.get("roots", ())),
+        reuse=bool(job.options.get("reuse")),
+        error_limit=job.options.get("max_errors"),
     )
 
 
@@ -126,12 +132,15 @@ def claim(
             started_at=now(),
             lease_until=seconds_from_now(lease),
         )
-        .returning(Chunk.attempts, Chunk.size, Chunk.first_position, Chunk.positions, Chunk.extra)
-    ).one_or_none()
+        .returning(
+            Chunk.attempts, Chunk.size, Chunk.first_position, Chunk.positions, Chunk.extra,
+            Chunk.retry,
+        )
+    ).one_or_none()  # fmt: skip
     if row is None:
         return None
     positions = row.positions or range(row.first_position, row.first_position + row.size)
-    return Claim(job_id, chunk_id, row.attempts, positions, row.extra)
+    return Claim(job_id, chunk_id, row.attempts, positions, row.extra, row.retry)
 
 
 def mark_running(connection: Connection, job_id: int) -> None:
@@ -146,10 +155,14 @@ def mark_running(connection: Connection, job_id: int) -> None:
 def refused(connection: Connection, job_id: int, chunk_id: int, digest: str) -> str:
     """Say why a claim found nothing: the name of the counter to raise."""
     row = connection.execute(
-        select(Chunk.digest).where(Chunk.id == chunk_id, Chunk.job_id == job_id)
+        select(Chunk.digest, Job.status)
+        .join(Job, Job.id == Chunk.job_id)
+        .where(Chunk.id == chunk_id, Chunk.job_id == job_id)
     ).one_or_none()
-    known = row is not None and row.digest == digest
-    return "duplicates_dropped" if known else "messages_refused"
+    if row is None or row.digest != digest:
+        return "messages_refused"
+    stopped = row.status in {JobStatus.PAUSED, JobStatus.CANCELLED, JobStatus.FAILED}
+    return "stopped_dropped" if stopped else "duplicates_dropped"
 
 
 def complete(
@@ -187,6 +200,7 @@ def complete(
             status=ChunkStatus.DONE,
             ok=ok,
             failed=len(outcomes) - ok,
+            reused=classification.reused,
             uris=None,
             extra=None,
             positions=None,
@@ -207,6 +221,7 @@ def complete(
         terms.model,
         owner.worker,
         moment(connection, finished_at),
+        take_back(connection, claimed.job_id, claimed.positions) if claimed.retry else {},
     )
     rows = result_rows(shared, claimed.positions, uris, claimed.extra, outcomes)
     insert_rows(connection, RESULTS, rows)

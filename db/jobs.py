@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import case, delete, exists, func, insert, select, update
 
 from core.types import ChunkStatus, JobStatus, Priority
+from db import notices
 from db.bulk import insert_rows
-from db.clock import now, seconds_from_now
+from db.clock import now, seconds_between, seconds_from_now
 from db.models import ACTIVE, OPEN, Chunk, Job
 
 if TYPE_CHECKING:
@@ -83,6 +84,12 @@ def find_key(connection: Connection, key: str) -> tuple[int, JobStatus] | None:
     return None if row is None else (row.id, JobStatus(row.status))
 
 
+def silence(connection: Connection, job_id: int) -> float:
+    """Return the seconds since a job being submitted was last written to; 0 if it is gone."""
+    since = select(seconds_between(Job.touched_at, now())).where(Job.id == job_id)
+    return connection.execute(since).scalar_one_or_none() or 0.0
+
+
 def add_chunks(connection: Connection, job_id: int, chunks: Sequence[NewChunk]) -> bool:
     """Insert chunks of a job being submitted; False if it no longer is (taken for abandoned)."""
     touched = connection.execute(
@@ -112,12 +119,18 @@ def add_chunks(connection: Connection, job_id: int, chunks: Sequence[NewChunk]) 
     return True
 
 
-def seal(connection: Connection, job_id: int, total: int, chunks: int) -> bool:
+def seal(connection: Connection, job_id: int, total: int, chunks: int, skipped: int = 0) -> bool:
     """Make a wholly submitted job visible to workers; False if it was taken for abandoned."""
     sealed = connection.execute(
         update(Job)
         .where(Job.id == job_id, Job.status == JobStatus.SUBMITTING)
-        .values(status=JobStatus.QUEUED, total=total, chunks=chunks, touched_at=now())
+        .values(
+            status=JobStatus.QUEUED,
+            total=total,
+            chunks=chunks,
+            skipped=skipped,
+            touched_at=now(),
+        )
     )
     return sealed.rowcount == 1
 
@@ -150,25 +163,36 @@ def close_if_done(connection: Connection, job_id: int) -> bool:
     """Close an active job without open chunks; True if this call closed it.
 
     To be run after the last chunk's transaction has committed: two workers that finish the last
-    two chunks at once do not see each other before.
+    two chunks at once do not see each other before. A paused job whose running chunks were its
+    last closes as well.
     """
+    # The lock comes first and alone: an UPDATE that waited here for a retry would not see its chunk.
+    open_job = select(Job.id).where(Job.id == job_id, Job.status.in_((*ACTIVE, JobStatus.PAUSED)))
+    if connection.execute(open_job.with_for_update()).one_or_none() is None:
+        return False
     failed = (
         select(func.coalesce(func.sum(Chunk.failed), 0))
         .where(Chunk.job_id == job_id)
         .scalar_subquery()
     )
+    # Retried after it was stopped: what never ran is still missing.
+    missing = exists().where(Chunk.job_id == job_id, Chunk.status == ChunkStatus.CANCELLED)
     closed = connection.execute(
         update(Job)
         .where(
-            Job.id == job_id,
-            Job.status.in_(ACTIVE),
-            ~exists().where(Chunk.job_id == job_id, Chunk.status.in_(OPEN)),
+            Job.id == job_id, ~exists().where(Chunk.job_id == job_id, Chunk.status.in_(OPEN))
         )
         .values(
-            status=case((failed > 0, JobStatus.COMPLETED_WITH_ERRORS), else_=JobStatus.COMPLETED),
+            status=case(
+                (missing, JobStatus.CANCELLED),
+                (failed > 0, JobStatus.COMPLETED_WITH_ERRORS),
+                else_=JobStatus.COMPLETED,
+            ),
             finished_at=now(),
         )
-    )
+    )  # fmt: skip
+    if closed.rowcount:
+        notices.write(connection, job_id)
     return closed.rowcount == 1
 
 

@@ -18,6 +18,7 @@ from sqlalchemy import (
     String,
     Text,
     TypeDecorator,
+    false,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -28,6 +29,9 @@ from core.types import ChunkStatus, JobStatus, ResultStatus
 OPEN = (ChunkStatus.PENDING, ChunkStatus.QUEUED, ChunkStatus.RUNNING)
 #: Jobs whose chunks may be sent and claimed.
 ACTIVE = (JobStatus.QUEUED, JobStatus.RUNNING)
+
+#: Rows that may answer for another image.
+_OK = text("status = 'ok'")
 
 
 class UTCDateTime(TypeDecorator[datetime]):
@@ -86,6 +90,8 @@ class Job(Base):
     touched_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    #: Images left out at submission because they had an ok row already (`--skip-done`).
+    skipped: Mapped[int] = mapped_column(default=0, server_default="0")
 
 
 class Chunk(Base):
@@ -135,6 +141,10 @@ class Chunk(Base):
     decode_seconds: Mapped[float | None]
     predict_seconds: Mapped[float | None]
     record_seconds: Mapped[float | None]
+    #: Whether it runs failed images again: their failed rows stay until it replaces them.
+    retry: Mapped[bool] = mapped_column(default=False, server_default=false())
+    #: Images answered from a row that was there, without inference.
+    reused: Mapped[int] = mapped_column(default=0, server_default="0")
 
 
 class Result(Base):
@@ -152,6 +162,17 @@ class Result(Base):
             "error_code",
             sqlite_where=text("status = 'failed'"),
             postgresql_where=text("status = 'failed'"),
+        ),
+        # Hash: a URI may be longer than a B-tree's entry, and only equality is ever asked for.
+        Index(
+            "ix_results_uri", "uri", postgresql_using="hash", sqlite_where=_OK, postgresql_where=_OK
+        ),
+        Index(
+            "ix_results_content_hash",
+            "content_hash",
+            postgresql_using="hash",
+            sqlite_where=_OK,
+            postgresql_where=_OK,
         ),
     )
 
@@ -175,6 +196,8 @@ class Result(Base):
     model: Mapped[str] = mapped_column(String(200))
     worker: Mapped[str | None] = mapped_column(String(200))
     classified_at: Mapped[datetime]
+    #: How often the image was classified: 1, and one more for each `retry` of it.
+    attempts: Mapped[int] = mapped_column(default=1, server_default="1")
 
 
 class Worker(Base):
@@ -200,3 +223,28 @@ class Counter(Base):
 
     name: Mapped[str] = mapped_column(String(64), primary_key=True)
     value: Mapped[int] = mapped_column(BigInteger)
+
+
+class Notice(Base):
+    """A completion notice to be delivered to a job's webhook; `due_at` NULL: nothing more to do."""
+
+    __tablename__ = "notices"
+    __table_args__ = (
+        Index(
+            "ix_notices_due_at",
+            "due_at",
+            sqlite_where=text("due_at IS NOT NULL"),
+            postgresql_where=text("due_at IS NOT NULL"),
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    job_id: Mapped[int]
+    #: How the job had ended when the notice was written.
+    status: Mapped[str] = mapped_column(String(24))
+    url: Mapped[str] = mapped_column(Text)
+    attempts: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime]
+    due_at: Mapped[datetime | None]
+    delivered_at: Mapped[datetime | None]
+    error: Mapped[str | None] = mapped_column(Text)

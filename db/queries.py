@@ -1,34 +1,30 @@
-"""Reads: where jobs stand, and their results. Progress is a sum over chunks, never a counter."""
+"""Reads: where jobs stand. Progress is a sum over chunks, never a counter."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import func, select
 
 from core.errors import NoSuchJobError
-from core.types import ChunkStatus, JobStatus, ResultStatus
+from core.types import ChunkStatus, JobStatus
 from db.clock import now, seconds_between
-from db.models import Chunk, Job, Result
+from db.models import OPEN, Chunk, Job
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection, Row
-
-    from db.session import Database
-
-#: Rows fetched at a time by the streaming reads.
-PAGE = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
     """Where a job stands. `total == ok + failed + cancelled + pending`, always (images).
 
-    `running` is the part of `pending` that workers hold. Seconds are sums over finished chunks.
+    `running` is the part of `pending` that workers hold, `retrying` the part that failed before.
+    Seconds are sums over finished chunks.
     """
 
     job_id: int
@@ -43,6 +39,9 @@ class Progress:
     cancelled: int
     pending: int
     running: int
+    retrying: int
+    reused: int
+    skipped: int
     chunks: int
     chunks_done: int
     attempts: int
@@ -66,17 +65,6 @@ class Progress:
         return self.done / self.elapsed if self.elapsed > 0 else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class ResultFilter:
-    """Which results to read; None means all."""
-
-    label: str | None = None
-    min_score: float | None = None
-    status: ResultStatus | None = None
-    code: str | None = None
-    limit: int | None = None
-
-
 def progress(connection: Connection, job_id: int) -> Progress:
     """Return where a job stands.
 
@@ -85,7 +73,7 @@ def progress(connection: Connection, job_id: int) -> Progress:
     """
     job = connection.execute(
         select(
-            Job.name, Job.model, Job.model_fingerprint, Job.status, Job.error, Job.total,
+            Job.name, Job.model, Job.model_fingerprint, Job.status, Job.error, Job.total, Job.skipped,
             Job.created_at, Job.started_at, Job.finished_at,
             seconds_between(Job.started_at, func.coalesce(Job.finished_at, now())).label("elapsed"),
         ).where(Job.id == job_id)
@@ -111,6 +99,9 @@ def progress(connection: Connection, job_id: int) -> Progress:
         cancelled=sums.cancelled,
         pending=sums.size - sums.ok - sums.failed - sums.cancelled,
         running=sums.running,
+        retrying=sums.retrying,
+        reused=sums.reused,
+        skipped=job.skipped,
         chunks=sums.chunks,
         chunks_done=sums.chunks_done,
         attempts=sums.attempts,
@@ -132,6 +123,10 @@ def _chunk_sums(connection: Connection, job_id: int) -> Row[Any]:
             _sum(func.sum(Chunk.failed)).label("failed"),
             images(ChunkStatus.CANCELLED).label("cancelled"),
             images(ChunkStatus.RUNNING).label("running"),
+            _sum(func.sum(Chunk.size).filter(Chunk.retry, Chunk.status.in_(OPEN))).label(
+                "retrying"
+            ),
+            _sum(func.sum(Chunk.reused)).label("reused"),
             func.count().label("chunks"),
             func.count().filter(Chunk.status == ChunkStatus.DONE).label("chunks_done"),
             _sum(func.sum(Chunk.attempts)).label("attempts"),
@@ -175,66 +170,6 @@ def job_ids(connection: Connection, limit: int) -> Sequence[int]:
     ).scalars().all()  # fmt: skip
 
 
-def failures_by_code(connection: Connection, job_id: int) -> list[tuple[str, int]]:
-    """Return how many images failed with each code, most first."""
-    count = func.count()
-    rows = connection.execute(
-        select(Result.error_code, count)
-        .where(Result.job_id == job_id, Result.status == ResultStatus.FAILED)
-        .group_by(Result.error_code)
-        .order_by(count.desc(), Result.error_code)
-    )
-    return [(str(code), number) for code, number in rows]
-
-
-def labels_by_count(connection: Connection, job_id: int, limit: int) -> list[tuple[str, int]]:
-    """Return the most frequent top-1 labels of a job."""
-    count = func.count()
-    rows = connection.execute(
-        select(Result.label, count)
-        .where(Result.job_id == job_id, Result.status == ResultStatus.OK)
-        .group_by(Result.label)
-        .order_by(count.desc(), Result.label)
-        .limit(limit)
-    )
-    return [(str(label), number) for label, number in rows]
-
-
-def stream_results(database: Database, job_id: int, chosen: ResultFilter) -> Iterator[Row[Any]]:
-    """Yield a job's result rows in order of position, a page in memory at a time."""
-    after = -1
-    left = chosen.limit
-    while left is None or left > 0:
-        size = PAGE if left is None else min(PAGE, left)
-        query = _results(job_id, chosen).where(Result.position > after).limit(size)
-        # A page per transaction: a slow reader must not hold a snapshot open for hours.
-        rows = database.read(_fetch, query)
-        yield from rows
-        if len(rows) < size:
-            return
-        after = rows[-1].position
-        left = None if left is None else left - len(rows)
-
-
-def _fetch(connection: Connection, query: Select[Any]) -> Sequence[Row[Any]]:
-    return connection.execute(query).all()
-
-
-def _results(job_id: int, chosen: ResultFilter) -> Select[Any]:
-    query = (
-        select(*Result.__table__.columns).where(Result.job_id == job_id).order_by(Result.position)
-    )
-    if chosen.label is not None:
-        query = query.where(Result.label == chosen.label)
-    if chosen.min_score is not None:
-        query = query.where(Result.score >= chosen.min_score)
-    if chosen.status is not None:
-        query = query.where(Result.status == chosen.status)
-    if chosen.code is not None:
-        query = query.where(Result.error_code == chosen.code)
-    return query
-
-
 def queue_of(connection: Connection, job_id: int) -> str:
     """Return the queue a job's messages go to."""
     return connection.execute(select(Job.queue).where(Job.id == job_id)).scalar_one()
@@ -255,6 +190,12 @@ def last_error(connection: Connection, job_id: int) -> str | None:
 def top_k(connection: Connection, job_id: int) -> int:
     """Return how many labels per image a job keeps."""
     return connection.execute(select(Job.top_k).where(Job.id == job_id)).scalar_one()
+
+
+def options(connection: Connection, job_id: int) -> dict[str, Any]:
+    """Return the further choices a job was submitted with."""
+    chosen = select(Job.options).where(Job.id == job_id)
+    return dict(connection.execute(chosen).scalar_one())
 
 
 def standstill(connection: Connection) -> tuple[int, float | None]:

@@ -6,17 +6,20 @@ Each change is one guarded UPDATE or DELETE, so any number of sweepers may run a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, delete, func, insert, or_, select, update
 
 from core.errors import Code
-from core.types import ChunkStatus, Failure, JobStatus, digest, encode_uris
+from core.types import ChunkStatus, Failure, digest, encode_uris
 from db.bulk import insert_rows
 from db.chunks import RESULTS
-from db.clock import now, seconds_from_now
+from db.clock import now, seconds_between, seconds_from_now
 from db.models import Chunk, Job, Worker
+from db.retry import adopt, take_back
 from db.rows import Rows, moment, result_rows
+from db.steering import end_unsent
 from db.workers import is_live
 
 if TYPE_CHECKING:
@@ -39,6 +42,19 @@ class Backlog:
 
     queue: str
     priority: int
+
+
+def silence(connection: Connection, worker: str) -> float:
+    """Return the seconds since a worker's last sign of life; 0 if it is not known."""
+    since = select(seconds_between(Worker.last_seen, now())).where(Worker.id == worker)
+    return connection.execute(since).scalar_one_or_none() or 0.0
+
+
+def live_count(connection: Connection, dead_after: float) -> int:
+    """Return how many workers live."""
+    return connection.execute(
+        select(func.count()).select_from(Worker).where(is_live(dead_after))
+    ).scalar_one()
 
 
 def release_dead(connection: Connection, dead_after: float) -> int:
@@ -94,7 +110,8 @@ def release_lost(
     """Free the queued chunks whose message is gone from `backlog`.
 
     Messages wait in order, so a chunk queued well before the `oldest` one waiting (None: nothing
-    waits) and not `held` unacknowledged by a worker has lost its message.
+    waits) and not `held` unacknowledged by a worker has lost its message. `slack` covers the time
+    between marking a chunk queued and sending it, which several senders do in any order.
     """
     lost = [
         Chunk.status == ChunkStatus.QUEUED,
@@ -104,7 +121,7 @@ def release_lost(
         ),
     ]
     if oldest is not None:
-        lost.append(Chunk.queued_at < oldest)
+        lost.append(Chunk.queued_at < oldest - timedelta(seconds=slack))
     if held:
         lost.append(Chunk.id.not_in(tuple(held)))
     released = connection.execute(
@@ -114,14 +131,8 @@ def release_lost(
 
 
 def drop_cancelled(connection: Connection) -> int:
-    """Cancel the unfinished chunks of jobs that were cancelled or failed."""
-    ended = select(Job.id).where(Job.status.in_((JobStatus.CANCELLED, JobStatus.FAILED)))
-    dropped = connection.execute(
-        update(Chunk)
-        .where(Chunk.status.in_((ChunkStatus.PENDING, ChunkStatus.QUEUED)), Chunk.job_id.in_(ended))
-        .values(status=ChunkStatus.CANCELLED, finished_at=now())
-    )
-    return dropped.rowcount
+    """Cancel a slice of the unfinished chunks of jobs that were cancelled or failed."""
+    return end_unsent(connection)
 
 
 def troubled(connection: Connection, max_attempts: int) -> Sequence[int]:
@@ -172,8 +183,9 @@ def _split(connection: Connection, chunk: Any) -> None:
     for start in range(0, chunk.size, step):
         part = slice(start, start + step)
         uris = chunk.uris[part]
-        connection.execute(
-            insert(Chunk).values(
+        part_id = connection.execute(
+            insert(Chunk)
+            .values(
                 job_id=chunk.job_id,
                 seq=chunk.seq,
                 size=len(uris),
@@ -188,8 +200,12 @@ def _split(connection: Connection, chunk: Any) -> None:
                 attempts=SPLIT_AT - 1 if len(uris) > 1 else SPLIT_AT - 2,
                 ok=0,
                 failed=0,
+                retry=chunk.retry,
             )
-        )
+            .returning(Chunk.id)
+        ).scalar_one()
+        if chunk.retry:
+            adopt(connection, chunk.job_id, positions[part], part_id)
 
 
 def _condemn(connection: Connection, chunk: Any) -> None:
@@ -211,8 +227,11 @@ def _condemn(connection: Connection, chunk: Any) -> None:
     ).scalar_one()
     assert ended_at is not None
     model = connection.execute(select(Job.model).where(Job.id == chunk.job_id)).scalar_one()
-    shared = Rows(chunk.job_id, chunk.id, model, None, moment(connection, ended_at))
-    rows = result_rows(shared, _positions(chunk), chunk.uris, chunk.extra, [failure] * chunk.size)
+    positions = _positions(chunk)
+    before = take_back(connection, chunk.job_id, positions) if chunk.retry else {}
+    at = moment(connection, ended_at)
+    shared = Rows(chunk.job_id, chunk.id, model, None, at, before)
+    rows = result_rows(shared, positions, chunk.uris, chunk.extra, [failure] * chunk.size)
     insert_rows(connection, RESULTS, rows)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.types import Classified, ResultStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -24,6 +25,8 @@ class Rows(NamedTuple):
     model: str
     worker: str | None
     at: Any
+    #: Attempts by position, before this one; missing means none.
+    before: Mapping[int, int] = MappingProxyType({})
 
 
 def moment(connection: Connection, at: datetime) -> Any:
@@ -40,10 +43,11 @@ def result_rows(
 ) -> list[tuple[Any, ...]]:
     """Return one row per outcome, in the order of the positions."""
     extras = [None] * len(uris) if extra is None else [_json(columns) for columns in extra]
+    before = shared.before.get
     return [
         (
             shared.job_id, position, shared.chunk_id, uri, *_outcome(outcome), columns,
-            shared.model, shared.worker, shared.at,
+            shared.model, shared.worker, shared.at, before(position, 0) + 1,
         )
         for position, uri, columns, outcome in zip(positions, uris, extras, outcomes, strict=True)
     ]  # fmt: skip

@@ -27,8 +27,10 @@ TRIES: Final = 6
 FIRST_WAIT: Final = 0.1
 LONGEST_WAIT: Final = 10.0
 #: PostgreSQL errors that a second run of the whole transaction can cure: serialization, deadlock,
-#: lock time-out, server stopping or starting.
-TRANSIENT_STATES: Final = ("40001", "40P01", "55P03", "57P01", "57P02", "57P03", "08", "53300")
+#: lock time-out, server stopping or starting, no connections or disk space left.
+TRANSIENT_STATES: Final = ("40001", "40P01", "55P03", "57P01", "57P02", "57P03", "08", "53")
+#: SQLite's: locked, disk full or failing.
+TRANSIENT_NAMES: Final = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR")
 
 POSTGRESQL_OPTIONS: Final = (
     "-c statement_timeout=30s -c lock_timeout=5s -c idle_in_transaction_session_timeout=60s"
@@ -44,8 +46,9 @@ class Database:
     every writing statement of ours is guarded so that a second run finds its own work done.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, tries: int = TRIES) -> None:
         self.engine = engine
+        self._tries = tries
 
     @property
     def dialect(self) -> str:
@@ -66,9 +69,11 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Hold one reading transaction open, for streaming. Not retried."""
-        with self._begin(immediate=False) as connection:
-            yield connection
+        """Hold one reading transaction open, to stream what was sorted. Not retried."""
+        with self.engine.connect() as connection:
+            chosen = connection.execution_options(classyard_immediate=False)
+            with _sorting_on_disk(chosen), chosen.begin():
+                yield chosen
 
     def close(self) -> None:
         """Close the pooled connections."""
@@ -82,15 +87,29 @@ class Database:
                 yield chosen
 
     def _retrying(self, work: Callable[[Connection], T], *, immediate: bool) -> T:
-        for attempt in range(1, TRIES + 1):
+        for attempt in range(1, self._tries + 1):
             try:
                 with self._begin(immediate=immediate) as connection:
                     return work(connection)
             except DBAPIError as error:
-                if attempt == TRIES or not is_transient(error):
+                if attempt == self._tries or not is_transient(error):
                     raise
                 time.sleep(backoff(attempt))
         raise AssertionError("unreachable")
+
+
+@contextmanager
+def _sorting_on_disk(connection: Connection) -> Iterator[None]:
+    """Let SQLite sort millions of rows outside memory."""
+    driver = connection.connection.driver_connection
+    if connection.dialect.name != "sqlite" or driver is None:
+        yield
+        return
+    driver.execute("PRAGMA temp_store=FILE")  # refused inside a transaction
+    try:
+        yield
+    finally:
+        driver.execute("PRAGMA temp_store=MEMORY")
 
 
 def backoff(attempt: int) -> float:
@@ -107,37 +126,45 @@ def is_transient(error: DBAPIError) -> bool:
         return str(state).startswith(TRANSIENT_STATES)
     name = getattr(error.orig, "sqlite_errorname", "")
     if name:
-        return str(name).startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+        return str(name).startswith(TRANSIENT_NAMES)
     # psycopg reports a refused or lost connection without a state.
     return isinstance(error, OperationalError)
 
 
-def open_database(url: str, *, pooled: bool = True) -> Database:
+def open_database(url: str, *, pooled: bool = True, tries: int = TRIES) -> Database:
     """Open the database at a SQLAlchemy URL (nothing is sent yet).
 
-    `pooled=False` keeps no connection between transactions: for a process that forks.
+    `pooled=False` keeps no connection between transactions: for a process that forks. One of the
+    `tries` of a transaction is enough for who comes again by itself and has other things to do.
 
     Raises:
         DatabaseError: if the URL is neither SQLite nor PostgreSQL.
     """
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         raise DatabaseError("CLASSYARD_DATABASE_URL is not a SQLAlchemy URL") from error
+    if "@" in (parsed.host or ""):
+        # What seems to be the host is the rest of the password, and hosts are shown in errors.
+        raise DatabaseError("CLASSYARD_DATABASE_URL: write an @ in the password as %40")
     backend = parsed.get_backend_name()
     if backend == "sqlite":
-        return Database(_sqlite(url, parsed.database, pooled=pooled))
+        return Database(_sqlite(url, parsed.database, pooled=pooled), tries)
     if backend == "postgresql":
-        return Database(_postgresql(parsed.set(drivername="postgresql+psycopg"), pooled=pooled))
+        engine = _postgresql(parsed.set(drivername="postgresql+psycopg"), pooled=pooled)
+        return Database(engine, tries)
     raise DatabaseError(f"CLASSYARD_DATABASE_URL: '{backend}' is neither sqlite nor postgresql")
 
 
 def _sqlite(url: str, path: str | None, *, pooled: bool) -> Engine:
     if not path or path == ":memory:":
         raise DatabaseError("CLASSYARD_DATABASE_URL: SQLite needs a file, as in sqlite:///yard.db")
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not Path(path).exists():
+        Path(path).touch(mode=0o600)  # SQLite gives its side files the same permissions
     engine = create_engine(
         url,
+        hide_parameters=True,  # they hold URIs, and errors are logged
         poolclass=QueuePool if pooled else NullPool,
         connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
     )
@@ -182,6 +209,7 @@ def _postgresql(url: Any, *, pooled: bool) -> Engine:
     )
     return create_engine(
         url,
+        hide_parameters=True,
         isolation_level="READ COMMITTED",
         connect_args={
             "connect_timeout": 5,

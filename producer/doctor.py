@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import DBAPIError
 
 from broker.app import BROKER_ERRORS, broker_error, make_app
 from core.errors import ClassyardError, ModelError
 from core.modelfiles import check_files
 from core.modelspec import model_names, read_model
-from db import queries, workers
+from db import health, queries, workers
 from db.migrate import require_schema
 from db.session import open_database
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from core.settings import Settings
     from db.session import Database
+    from db.workers import LiveWorker
 
 #: Releases that mend the Lua faults of 2025 (CVE-2025-49844), per series.
 SAFE_REDIS = {6: (6, 2, 20), 7: (7, 4, 6), 8: (8, 2, 2)}
@@ -39,9 +43,50 @@ def examine(settings: Settings) -> list[Finding]:
     return [*_database(settings), *_redis(settings), *_models(settings)]
 
 
+def examine_worker(settings: Settings) -> Finding:
+    """Look at the workers of this host only, by what they get done: the health check of a container."""
+    try:
+        database = open_database(settings.database, tries=1)
+        live = database.read(workers.live_workers, settings.dead_after)
+        host = socket.gethostname()
+        here = [worker for worker in live if worker.info.host == host]
+        if not here:
+            return Finding(
+                False,
+                "worker",
+                f"none of host {host} gave a sign of life for {settings.dead_after:g} s",
+            )
+        return _progress(database, here, settings) or Finding(
+            True, "worker", f"{len(here)} of host {host} live and take what waits"
+        )
+    except ClassyardError as error:
+        return Finding(False, "worker", str(error))
+    except DBAPIError as error:
+        return Finding(False, "worker", f"the database failed: {first_line(error)}")
+
+
+def first_line(error: DBAPIError) -> str:
+    """Return what the driver said, on one line."""
+    return (str(error.orig).splitlines() or [type(error.orig).__name__])[0]
+
+
+def _progress(database: Database, live: Sequence[LiveWorker], settings: Settings) -> Finding | None:
+    """Find a worker that lives and takes nothing, though chunks wait."""
+    seconds = 2 * (settings.lost_after + settings.sweep_interval)
+    for worker in live:
+        if database.read(health.takes_nothing, worker, seconds):
+            return Finding(
+                False,
+                "worker" if len(live) == 1 else "workers",
+                f"{worker.info.id} lives but took no chunk for {seconds:g} s, though chunks wait: "
+                "restart it",
+            )
+    return None
+
+
 def _database(settings: Settings) -> Iterator[Finding]:
     try:
-        database = open_database(settings.database)
+        database = open_database(settings.database, tries=1)
         require_schema(database)
     except ClassyardError as error:
         yield Finding(False, "database", str(error))
@@ -65,7 +110,7 @@ def _workers(database: Database, settings: Settings) -> Iterator[Finding]:
             f"{said}, but none was finished for {idle_seconds:.0f} s: restart them",
         )
     else:
-        yield Finding(True, "workers", said)
+        yield _progress(database, live, settings) or Finding(True, "workers", said)
 
 
 def _redis(settings: Settings) -> Iterator[Finding]:
@@ -82,12 +127,13 @@ def _redis(settings: Settings) -> Iterator[Finding]:
         app.close()
     found = tuple(int(part) for part in version.split(".")[:3])
     safe = SAFE_REDIS.get(found[0], (0,))
-    private = not settings.broker_url
-    yield Finding(
-        private or found >= safe,
-        "redis",
-        f"{version}" + (" (embedded, on a private socket)" if private else ""),
-    )
+    if not settings.broker_url:
+        yield Finding(True, "redis", f"{version} (embedded, on a private socket)")
+    elif found >= safe:
+        yield Finding(True, "redis", version)
+    else:
+        least = ".".join(map(str, safe))
+        yield Finding(False, "redis", f"{version} has known security holes: {least} or newer")
 
 
 def _models(settings: Settings) -> Iterator[Finding]:

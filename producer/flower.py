@@ -45,6 +45,8 @@ def run_flower(settings: Settings, password: str, *, read_only: bool) -> None:
         import flower  # noqa: F401
     except ImportError as error:
         raise ClassyardError("Flower is not installed: pip install 'classyard[flower]'") from error
+    if not password:
+        raise ClassyardError("Flower needs a password: set CLASSYARD_FLOWER_PASSWORD")
     # In the environment, not on the command line, which every user of the machine can read.
     os.environ["FLOWER_BASIC_AUTH"] = f"{USER}:{password}"  # noqa: TID251 - Flower's own variable
     make_app(settings).start(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import IntegrityError
 
 from broker.app import ping
 from broker.dispatch import Dispatcher
@@ -14,7 +17,8 @@ from core.errors import BrokerError, ClassyardError
 from core.types import JobStatus, digest, encode_uris
 from db import jobs, queries, workers
 from db.jobs import NewChunk
-from producer.sources.block import resized
+from producer.sources.block import resized, tapered
+from producer.undone import Undone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -40,6 +44,8 @@ CHUNKS_PER_SLOT = 4
 HEAD = 65_536
 #: Chunks written in one transaction.
 SLICE = 32
+#: Seconds without a write after which a submission under the same key is taken for dead.
+SILENT_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,7 @@ class Submission:
     job_id: int
     total: int
     existing: bool = False
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +78,12 @@ def submit(
     request: JobRequest,
     chunk_size: int = 0,
     on_read: Callable[[int], None] = lambda total: None,
+    *,
+    skip_done: bool = False,
 ) -> Submission:
     """Submit all images of `sources` as one job, reading them lazily.
+
+    `skip_done` leaves out URIs that have labels by this very model, from whichever job.
 
     `chunk_size` 0 means: chosen from the number of images, the workers and the model's speed.
     `on_read` is told how many images were read so far.
@@ -83,13 +94,15 @@ def submit(
             is saved, the text names it, and it starts once Redis is back.
     """
     ping(desk.app)
-    if request.key is not None and (found := _existing(desk.database, request.key)):
-        return found
-    job_id = desk.database.write(jobs.create, request)
+    job_id = _create(desk.database, request)
+    if isinstance(job_id, Submission):
+        return job_id
+    reader = Undone(sources, desk.database, request) if skip_done else sources
     try:
-        blocks = _sized_blocks(desk, request, sources, chunk_size)
+        blocks = _sized_blocks(desk, request, reader, chunk_size)
         total, count = _write_chunks(desk, job_id, blocks, on_read)
-        if not desk.database.write(jobs.seal, job_id, total, count):
+        skipped = reader.skipped if isinstance(reader, Undone) else 0
+        if not desk.database.write(jobs.seal, job_id, total, count, skipped):
             raise ClassyardError("the submission took too long and was discarded: submit again")
     except BaseException:  # also Ctrl-C: a job is submitted whole or not at all
         discard(desk.database, job_id)
@@ -100,19 +113,38 @@ def submit(
         raise BrokerError(
             f"{error}. Job {job_id} is saved and starts by itself once Redis is back"
         ) from error
-    return Submission(job_id, total)
+    if not total:
+        desk.database.write(jobs.close_if_done, job_id)
+    return Submission(job_id, total, skipped=skipped)
+
+
+def _create(database: Database, request: JobRequest) -> int | Submission:
+    """Return the new job's id, or the submission that was there under its key."""
+    while True:
+        if request.key is not None and (found := _existing(database, request.key)):
+            return found
+        try:
+            return database.write(jobs.create, request)
+        except IntegrityError:
+            if request.key is None:
+                raise
+            # Somebody else has just begun to submit under this key: theirs is the job.
 
 
 def _existing(database: Database, key: str) -> Submission | None:
-    """Return the job of this key; a half-submitted one is discarded."""
-    found = database.read(jobs.find_key, key)
-    if found is None:
-        return None
-    job_id, status = found
-    if status == JobStatus.SUBMITTING:
-        discard(database, job_id)
-        return None
-    return Submission(job_id, database.read(queries.progress, job_id).total, existing=True)
+    """Return the job of this key, waiting for one that is being submitted.
+
+    A submission that falls silent is taken for dead and discarded.
+    """
+    while (found := database.read(jobs.find_key, key)) is not None:
+        job_id, status = found
+        if status != JobStatus.SUBMITTING:
+            return Submission(job_id, database.read(queries.progress, job_id).total, existing=True)
+        if database.read(jobs.silence, job_id) > SILENT_SECONDS:
+            discard(database, job_id)
+        else:
+            time.sleep(0.2)
+    return None
 
 
 def _write_chunks(
@@ -149,28 +181,33 @@ def _chunk(seq: int, first_position: int, block: Block) -> NewChunk:
 
 
 def _sized_blocks(
-    desk: Desk, request: JobRequest, sources: Sources, chunk_size: int
+    desk: Desk, request: JobRequest, sources: Sources | Undone, chunk_size: int
 ) -> Iterable[Block]:
     """Return the images in blocks of the size of a chunk.
 
     Only the beginning of the sources is read to choose it: a long job gets chunks that take about
-    a second, a short one gets enough of them for every slot.
+    a second, a short one gets enough of them for every slot. The last ones are smaller, so that
+    no slot is done long before the others.
     """
     if chunk_size:
         return sources.blocks(chunk_size)
-    slots, seconds = desk.database.read(_speed, request, desk.settings.dead_after)
+    slots, window, seconds = desk.database.read(_speed, desk, request)
     largest = FIRST_CHUNK
     if seconds is not None:
         largest = min(LARGEST, max(SMALLEST, round(CHUNK_SECONDS / seconds)))
-    parts = max(1, slots) * CHUNKS_PER_SLOT
+    # A small job fits into one window: what does not waits for a whole round of the large ones.
+    parts = min(slots * CHUNKS_PER_SLOT, window) if slots else CHUNKS_PER_SLOT
     blocks = sources.blocks(largest)
     head = list(islice(blocks, min(parts, HEAD // largest)))
     images = sum(len(block.uris) for block in head)
-    return resized(chain(head, blocks), min(largest, max(1, -(-images // parts))))
+    size = min(largest, max(1, -(-images // parts)))
+    return tapered(resized(chain(head, blocks), size), max(1, slots), SMALLEST)
 
 
 def _speed(
-    connection: Connection, request: JobRequest, dead_after: float
-) -> tuple[int, float | None]:
-    slots = workers.live_slots(connection, dead_after, request.queue)
-    return slots, queries.image_seconds(connection, request.model, request.fingerprint)
+    connection: Connection, desk: Desk, request: JobRequest
+) -> tuple[int, int, float | None]:
+    """Return the live slots, the window, and the seconds that an image lately took."""
+    slots = workers.live_slots(connection, desk.settings.dead_after, request.queue)
+    window = desk.dispatcher.window(connection, request.queue)
+    return slots, window, queries.image_seconds(connection, request.model, request.fingerprint)

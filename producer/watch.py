@@ -10,17 +10,20 @@ from broker.sweep import sweep
 from core.errors import BrokerError
 from core.types import JobStatus
 from db import queries, workers
+from db.pace import pace
+from producer.webhook import deliver_due
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from db.pace import Pace
     from db.queries import Progress
     from producer.submit import Desk
 
 #: Seconds between looks, at first and at most: short jobs are noticed at once, long ones cost little.
 SOON, LATE = 0.05, 0.5
 #: Seconds without a finished chunk after which we look for what is in the way.
-PATIENCE = 10.0
+PATIENCE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,31 @@ class Glance:
 
     progress: Progress
     obstacle: str
+    pace: Pace
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until the job ends at its present pace; None if nobody can tell."""
+        status = self.progress.status
+        if status.terminal or status == JobStatus.PAUSED or not self.pace.rate:
+            return None
+        return self.progress.pending / self.pace.rate
+
+
+def look(desk: Desk, job_id: int) -> Glance:
+    """Return where a job stands right now.
+
+    Raises:
+        NoSuchJobError: if there is no such job.
+    """
+    progress = desk.database.read(queries.progress, job_id)
+    waits = not progress.status.terminal and progress.status != JobStatus.PAUSED
+    return _glance(desk, progress, obstacle(desk, progress) if waits else "")
+
+
+def _glance(desk: Desk, progress: Progress, obstacle: str) -> Glance:
+    found = desk.database.read(pace, progress.job_id, desk.settings.dead_after)
+    return Glance(progress, obstacle, found)
 
 
 def watch(desk: Desk, job_id: int, *, sweeping: bool = True) -> Iterator[Glance]:
@@ -46,8 +74,9 @@ def watch(desk: Desk, job_id: int, *, sweeping: bool = True) -> Iterator[Glance]
         if progress.done != moved:
             moved_at, moved = time.monotonic(), progress.done
         stuck = not ended and time.monotonic() - moved_at > PATIENCE
-        yield Glance(progress, obstacle(desk, progress) if stuck else "")
+        yield _glance(desk, progress, obstacle(desk, progress) if stuck else "")
         if ended:
+            deliver_due(desk.database, desk.settings)
             return
         time.sleep(pause)
         pause = min(LATE, pause * 1.2)
@@ -71,5 +100,6 @@ def obstacle(desk: Desk, progress: Progress) -> str:
 def _sweep(desk: Desk) -> None:
     try:
         sweep(desk.app, desk.database, desk.settings)
+        deliver_due(desk.database, desk.settings)
     except BrokerError:
         return  # Redis is away: the next sweep comes soon, and the job's state is in SQL

@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Final
 from broker.app import make_app
 from broker.embedded import embedded_redis
 from core.errors import ClassyardError
+from core.prepare import require_worker
 from core.process import die_with_parent
 from db import workers
 from db.migrate import migrate, require_schema
@@ -51,7 +52,7 @@ class Service:
 
     def start(self) -> None:
         """Start the program; what it prints goes to its log file."""
-        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._output = self._output or self.log.open("ab")
         self._process = subprocess.Popen(  # noqa: S603
             self.command,
@@ -163,7 +164,12 @@ def worker_service(settings: Settings) -> Service:
 
 
 def worker_command(*flags: str) -> list[str]:
-    """Return the command line of a worker; the app brings pool, queue and concurrency."""
+    """Return the command line of a worker; the app brings pool, queue and concurrency.
+
+    Raises:
+        ClassyardError: if only the producer is installed here.
+    """
+    require_worker()
     # -P: a folder of the user's that happens to be called "worker" must not be taken for ours.
     return [sys.executable, "-P", "-m", "worker", *flags]
 

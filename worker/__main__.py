@@ -16,7 +16,11 @@ def main() -> None:
         from worker.app import app
     except ClassyardError as error:
         sys.exit(f"classyard worker: {error}")
-    app.worker_main(["worker", *FLAGS, *sys.argv[1:]])
+    from celery.bin.celery import celery
+
+    # What `app.worker_main` does, but for the exit status, which it forgets: a supervisor needs it.
+    celery.params[0].default = app
+    celery.main(args=["worker", *FLAGS, *sys.argv[1:]], prog_name="celery")
 
 
 if __name__ == "__main__":

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 from celery import bootsteps, signals
 from celery.exceptions import WorkerShutdown
+from celery.worker import state
+from sqlalchemy.exc import DBAPIError
 
 from broker.app import CLASSIFY, make_app
 from core.errors import ClassyardError
@@ -16,9 +19,12 @@ from core.prepare import prepare_model
 from core.settings import read_settings
 from db.session import open_database
 from worker.child import ChildProcess, Stop
+from worker.consumer import make_consumer
 from worker.identity import describe, slots_for
 from worker.keeper import Keeper
+from worker.logs import set_up_logging
 from worker.message import BadMessageError, read_message
+from worker.request import DiscreetRequest
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -26,6 +32,9 @@ if TYPE_CHECKING:
     from core.settings import Settings
 
 log = logging.getLogger("classyard.worker")
+
+#: Seconds between two tries to reach the database at start.
+DATABASE_WAIT = 2.0
 
 
 def make_worker_app(settings: Settings) -> Celery:
@@ -40,10 +49,16 @@ def make_worker_app(settings: Settings) -> Celery:
     info = describe(settings, slots)
     stop = Stop()
     child = ChildProcess(app, settings, info.id, stop)
-    keeper = Keeper(app, open_database(settings.database, pooled=False), settings, info)
+    # Impatient in both: the parent's loop stands still meanwhile, and its timers come again.
+    record = open_database(settings.database, pooled=False, tries=1)
+    keeper = Keeper(make_app(settings, patient=False), record, settings, info)
+    app.conf.worker_consumer = make_consumer(keeper)
     _add_task(app, child)
+    app.finalize()
+    for builtin in [name for name in app.tasks if name != CLASSIFY]:
+        app.tasks.unregister(builtin)  # celery.map and the like: messages for them run other tasks
     app.steps["worker"].add(_keeper_step(keeper, settings))
-    signals.setup_logging.connect(_set_up_logging, weak=False)
+    signals.setup_logging.connect(set_up_logging, weak=False)
     signals.worker_process_init.connect(child.start, weak=False)
     signals.worker_process_shutdown.connect(child.end, weak=False)
     signals.worker_shutting_down.connect(lambda **_: stop.begin(settings.grace), weak=False)
@@ -55,9 +70,11 @@ def make_worker_app(settings: Settings) -> Celery:
 
 
 def _add_task(app: Celery, child: ChildProcess) -> None:
-    @app.task(name=CLASSIFY)  # type: ignore[untyped-decorator]
-    def classify(**fields: Any) -> str:
+    @app.task(name=CLASSIFY, Request=DiscreetRequest)  # type: ignore[untyped-decorator]
+    def classify(*unnamed: Any, **fields: Any) -> str:
         try:
+            if unnamed:
+                raise BadMessageError("fields without names")
             message = read_message(fields)
         except BadMessageError as error:
             log.warning("refused a message: %s", error, extra={"action": "message_refused"})
@@ -77,7 +94,7 @@ def _keeper_step(keeper: Keeper, settings: Settings) -> type[bootsteps.StartStop
         def start(self, worker: Any) -> None:
             """Arrive, check the models to preload, start the timers."""
             try:
-                keeper.arrive()
+                _arrive(keeper)
                 for name in settings.preload:
                     prepare_model(read_model(name, settings.models_path), settings)
             except ClassyardError as error:
@@ -89,12 +106,17 @@ def _keeper_step(keeper: Keeper, settings: Settings) -> type[bootsteps.StartStop
     return KeeperStep
 
 
-def _set_up_logging(loglevel: int = logging.INFO, **_: Any) -> None:
-    logging.basicConfig(
-        level=loglevel,
-        format="%(asctime)s %(levelname)-7s %(processName)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+def _arrive(keeper: Keeper) -> None:
+    """Enter the table, waiting for a database that does not answer yet; not for a foreign one."""
+    while True:
+        try:
+            return keeper.arrive()
+        except (ClassyardError, DBAPIError) as error:
+            if not isinstance(error.__cause__ or error, DBAPIError):
+                raise
+            log.warning("%s", str(error).splitlines()[0], extra={"action": "database_awaited"})
+            state.maybe_shutdown()
+            time.sleep(DATABASE_WAIT)
 
 
 app = make_worker_app(read_settings())

@@ -12,6 +12,7 @@ from billiard import current_process
 from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy.exc import DBAPIError
 
+from broker.app import make_app
 from broker.dispatch import Dispatcher
 from core.errors import ClassyardError
 from db import workers
@@ -77,7 +78,8 @@ class ChildProcess:
         )
         self._runtime = Runtime(
             self._database,
-            Dispatcher(self._app, self._database, settings),
+            # Impatient: a Redis that is away must not keep a child from the next chunk for minutes.
+            Dispatcher(make_app(settings, patient=False), self._database, settings),
             self._models,
             watchdog,
             self._worker_id,

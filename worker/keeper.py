@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import logging
 import random
+import subprocess
+import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import DBAPIError
 
 from broker.sweep import resolve_and_refill, sweep
 from core.errors import ClassyardError
-from db import recovery, workers
+from db import notices, recovery, workers
 from db.migrate import require_schema
 from worker.identity import dead_neighbours, is_alive
 
@@ -31,6 +34,8 @@ log = logging.getLogger("classyard.worker")
 
 #: Seconds between looks after the own children.
 CHILD_INTERVAL = 2.0
+#: Sweeps per interval that are wanted of all workers together: a thousand need not sweep at once.
+SWEEPERS = 4
 
 
 class Keeper:
@@ -43,12 +48,15 @@ class Keeper:
         self._database = database
         self._settings = settings
         self._info = info
+        self._next_beat = 0.0
+        self._judge_from = 0.0
+        self._courier: subprocess.Popen[bytes] | None = None
 
     def arrive(self) -> None:
         """Enter the workers' table; free what workers of this host held that died unnoticed.
 
         Raises:
-            DatabaseError: if the database cannot be used.
+            DatabaseError: if the database is not ours or not reached.
         """
         require_schema(self._database)
         self._database.write(workers.heartbeat, self._info)
@@ -65,6 +73,11 @@ class Keeper:
         timer.call_repeatedly(interval, self._guarded, (self._sweep,))
         timer.call_after(0.5, self._guarded, (self._sweep,))
 
+    def beat_if_due(self) -> None:
+        """Give a sign of life if the timers, which should, cannot run."""
+        if time.monotonic() >= self._next_beat:
+            self._guarded(self._beat)
+
     def depart(self) -> None:
         """Leave the workers' table, so that nobody waits for us to be declared dead."""
         self._guarded(lambda: self._database.write(workers.leave, self._info.id))
@@ -74,7 +87,12 @@ class Keeper:
         self._guarded(lambda: self._database.write(workers.count, name))
 
     def _beat(self) -> None:
+        self._next_beat = time.monotonic() + self._settings.heartbeat
+        silent = self._database.read(recovery.silence, self._info.id)
         self._database.write(workers.heartbeat, self._info)
+        if silent > 2 * self._settings.heartbeat:
+            # We were silent and live: so may others be. They get the time to say so.
+            self._judge_from = time.monotonic() + 2 * self._settings.heartbeat
 
     def _look_after(self) -> None:
         """Free the chunks of children that died: the pool starts new ones, the chunks wait."""
@@ -88,9 +106,26 @@ class Keeper:
         resolve_and_refill(self._app, self._database, self._settings)
 
     def _sweep(self) -> None:
-        swept = sweep(self._app, self._database, self._settings)
+        live = self._database.read(recovery.live_count, self._settings.dead_after)
+        if random.random() * live > SWEEPERS:  # noqa: S311
+            return
+        self._beat()
+        spare = time.monotonic() < self._judge_from
+        swept = sweep(self._app, self._database, self._settings, spare_silent=spare)
         if not swept.idle:
             log.info("%s", swept, extra={"action": "swept"})
+        self._send_courier()
+
+    def _send_courier(self) -> None:
+        """Have completion notices delivered by another process: this one must not wait for them."""
+        if self._courier is not None and self._courier.poll() is None:
+            return
+        if self._database.read(notices.any_due):
+            self._courier = subprocess.Popen(
+                [sys.executable, "-P", "-m", "worker.notify"],
+                env=self._settings.as_environment(),
+                stdin=subprocess.DEVNULL,
+            )
 
     def _guarded(self, work: Callable[[], object]) -> None:
         """Run `work`; a database or broker that is away now is there again at the next tick."""

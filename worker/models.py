@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from core.errors import ModelError
 from core.modelspec import read_model
+from core.prepare import serving_engine, visible_gpus
 from worker.fetch import Fetcher
+from worker.identity import cores
 from worker.stub import StubClassifier
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     from core.modelspec import ModelSpec
     from core.settings import Settings
-    from core.types import Classification
+    from core.types import Classification, Classified
     from worker.engines.base import Child
 
 #: Models kept at once; the one not used for longest makes room.
@@ -32,6 +34,7 @@ class Classifier(Protocol):
         roots: Sequence[Path],
         top_k: int,
         stop: Callable[[], None] | None = None,
+        reuse: Callable[[str], Classified | None] | None = None,
     ) -> Classification:
         """Return one outcome per URI, in the same order."""
         ...
@@ -108,7 +111,20 @@ class Models:
             image_limits=self._settings.image_limits,
             batch_size=self._settings.batch_size,
             fetch_ahead=self._settings.fetch_ahead,
+            decode_threads=decode_threads(self._settings, self._child),
             pass_on=self._pass_on,
         )
         engine = load_engine(spec, self._settings, self._child)
         return Pipeline(self._fetcher, engine, spec, settings, self._beat)
+
+
+def decode_threads(settings: Settings, child: Child) -> int:
+    """Return how many threads a child decodes in: none on a CPU, which the model keeps busy itself.
+
+    A GPU leaves the cores to the decoders: they are shared out among the children.
+    """
+    if settings.decode_threads:
+        return settings.decode_threads
+    if serving_engine(settings) == "keras" and visible_gpus():
+        return max(2, cores() // child.count)
+    return 0

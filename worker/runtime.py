@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections import OrderedDict
-from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Concatenate, NoReturn, ParamSpec, TypeVar
+
+from sqlalchemy.exc import DBAPIError
 
 from core.errors import BrokerError, Code, ModelError
 from core.types import Failure
-from db import chunks, jobs, workers
+from db import chunks, jobs, steering, workers
 from db.chunks import Owner
+from db.session import TRIES, backoff, is_transient
+from worker.reuse import classify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from sqlalchemy import Connection
 
     from broker.dispatch import Dispatcher
     from core.types import Classification
@@ -26,6 +32,9 @@ if TYPE_CHECKING:
     from worker.watchdog import Watchdog
 
 log = logging.getLogger("classyard.worker")
+
+T = TypeVar("T")
+P = ParamSpec("P")
 
 #: Jobs whose terms a child remembers.
 MOST_TERMS = 64
@@ -68,34 +77,32 @@ class Runtime:
             StoppingError: if it was handed back because the worker stops.
         """
         started = perf_counter()
-        claimed = self._database.write(
+        claimed = self._write(
             chunks.claim, message.job_id, message.chunk_id, message.digest, self._owner, self._lease
         )
         if claimed is None:
             return self._drop(message)
         terms = self._terms_of(message.job_id)
         classification = self._classify(message, claimed, terms)
-        following = self._database.write(
-            chunks.complete, claimed, terms, self._owner, message.uris, classification
-        )
+        following = self._record(message, claimed, terms, classification)
         if following is None:
-            self._database.write(workers.count, "commits_discarded")
+            self._write(workers.count, "commits_discarded")
             return "finished by another worker"
+        if classification.reused:
+            self._write(workers.count, "images_reused", classification.reused)
         self._go_on(terms, following)
         return _summary(claimed, terms, classification, perf_counter() - started)
 
     def _drop(self, message: ChunkMessage) -> str:
         """Count a message with nothing to do: done, cancelled, held by a live worker, or forged."""
-        reason = self._database.read(
-            chunks.refused, message.job_id, message.chunk_id, message.digest
-        )
-        self._database.write(workers.count, reason)
+        reason = self._read(chunks.refused, message.job_id, message.chunk_id, message.digest)
+        self._write(workers.count, reason)
         return reason
 
     def _terms_of(self, job_id: int) -> Terms:
         if job_id not in self._terms:
-            self._database.write(chunks.mark_running, job_id)
-            terms = self._database.read(chunks.read_terms, job_id)
+            self._write(chunks.mark_running, job_id)
+            terms = self._read(chunks.read_terms, job_id)
             assert terms is not None  # a chunk of it was just claimed
             while len(self._terms) >= MOST_TERMS:
                 self._terms.popitem(last=False)
@@ -106,21 +113,68 @@ class Runtime:
         """Classify, or hand the chunk back: with the failure counted, unless we are stopping."""
         try:
             classifier = self._models.get(terms.model, terms.fingerprint)
-            roots = tuple(Path(root) for root in terms.roots)
             with self._watchdog:
-                return classifier.classify(message.uris, roots, terms.top_k, self._stop)
+                return classify(self._database, terms, classifier, message.uris, self._stop)
         except StoppingError:
-            self._database.write(chunks.hand_back, claimed, self._owner, None)
+            self._write(chunks.hand_back, claimed, self._owner, None)
             raise
-        except Exception as error:
-            failure = _failure(error)
-            self._database.write(chunks.hand_back, claimed, self._owner, failure)
-            raise ChunkError(f"{failure.code}: {failure.detail}") from error
+        except Exception as error:  # noqa: BLE001  handed back with it, and raised again
+            self._fail(claimed, error)
+
+    def _record(
+        self, message: ChunkMessage, claimed: Claim, terms: Terms, classification: Classification
+    ) -> list[Outgoing] | None:
+        """Record the outcomes; return the chunks to send next, None if the chunk was not ours."""
+        try:
+            return self._write(
+                chunks.complete, claimed, terms, self._owner, message.uris, classification
+            )
+        except StoppingError:
+            raise  # the database is away: once this worker is gone the sweep frees the chunk
+        except Exception as error:  # noqa: BLE001  handed back with it, and raised again
+            self._fail(claimed, error)
+
+    def _fail(self, claimed: Claim, error: Exception) -> NoReturn:
+        failure = _failure(error)
+        self._write(chunks.hand_back, claimed, self._owner, failure)
+        log.warning("chunk %s handed back", claimed.chunk_id, exc_info=error)
+        # Not `from error`: events carry the traceback to Flower, and its text may name a signed URI.
+        raise ChunkError(f"{failure.code}: {failure.detail}") from None
+
+    def _write(
+        self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        return self._patiently(lambda: self._database.write(work, *args, **kwargs))
+
+    def _read(
+        self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        return self._patiently(lambda: self._database.read(work, *args, **kwargs))
+
+    def _patiently(self, transaction: Callable[[], T]) -> T:
+        """Run a transaction, waiting for a database that is away: a child has nothing better to do.
+
+        To give up would be worse: the chunk would stay ours, unfinished, until its lease ends.
+        """
+        while True:
+            try:
+                return transaction()
+            except DBAPIError as error:
+                if not is_transient(error):
+                    raise
+                log.warning("waiting for the database: %s", str(error.orig).partition("\n")[0])
+                self._stop()
+                time.sleep(backoff(TRIES))
 
     def _go_on(self, terms: Terms, following: list[Outgoing]) -> None:
-        """Send the job's next chunk, or close the job after its last one."""
+        """Send the job's next chunk, or close the job after its last one, or stop it for its errors."""
+        if terms.error_limit and self._write(
+            steering.stop_if_failing, terms.job_id, terms.error_limit
+        ):
+            self._write(steering.end_unsent, terms.job_id)
+            return
         if not following:
-            self._database.write(jobs.close_if_done, terms.job_id)
+            self._write(jobs.close_if_done, terms.job_id)
             return
         try:
             self._dispatcher.send(following)

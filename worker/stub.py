@@ -9,6 +9,7 @@ import ctypes
 import os
 import time
 from hashlib import blake2b
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -17,7 +18,6 @@ from core.types import Classification, Classified, Failure, Prediction, StageSec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from core.types import Outcome
 
@@ -32,7 +32,7 @@ class StubClassifier:
 
     URIs for fault tests: `stub://crash/...` ends the process with status 9, `segv` with a real
     segmentation fault, `hang` sleeps for ever, `sleep/<seconds>` sleeps and answers, `fail/<code>`
-    gives that `Failure`, `raise` a RuntimeError and `oom` a MemoryError for the whole chunk.
+    gives that `Failure`, `needs/<path>` an HTTP 503 until that file exists, `raise` a RuntimeError and `oom` a MemoryError for the whole chunk.
     """
 
     def __init__(self, labels: Sequence[str]) -> None:
@@ -45,6 +45,7 @@ class StubClassifier:
         roots: Sequence[Path],
         top_k: int,
         stop: Callable[[], None] | None = None,
+        reuse: Callable[[str], Classified | None] | None = None,
     ) -> Classification:
         """Return one outcome per URI, in order; `roots` mean nothing here."""
         start = perf_counter()
@@ -55,10 +56,16 @@ class StubClassifier:
         outcomes: list[Outcome] = []
         add = outcomes.append
         for uri in uris:
-            if uri.startswith(_FAULTS) and (failure := _misbehave(uri)) is not None:
-                add(failure)
-                continue
+            if uri.startswith(_FAULTS):
+                if stop is not None:
+                    stop()
+                if (failure := _misbehave(uri)) is not None:
+                    add(failure)
+                    continue
             digest = blake2b(uri.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+            if reuse is not None and (known := reuse(digest)) is not None:
+                add(known)
+                continue
             add(Classified(answers[int(digest[:8], 16) % classes], SIDE, SIDE, digest))
         return Classification(outcomes, StageSeconds(predict=perf_counter() - start))
 
@@ -100,6 +107,9 @@ def _misbehave(uri: str) -> Failure | None:
             time.sleep(float(word))
         case "fail":
             return Failure(Code(word), "asked for by the URI")
+        case "needs":
+            if not Path("/", rest).exists():
+                return Failure(Code.HTTP_5XX, "HTTP 503")
         case "raise":
             raise RuntimeError(f"asked for by {uri}")
         case "oom":

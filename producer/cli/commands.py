@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from producer.cli import desk, jobs, local, service
+from producer.cli import compare, desk, jobs, local, prune, results, service, steer
 
 cli = typer.Typer(
     name="classyard",
@@ -18,11 +18,14 @@ cli = typer.Typer(
 
 LOCAL = "On this machine"
 DESK = "Jobs"
+RESULTS = "Results"
 SERVICE = "Services"
 
 for panel, functions in (
     (LOCAL, (local.demo, local.run, local.up)),
-    (DESK, (desk.submit, jobs.list_jobs, jobs.status, jobs.results)),
+    (DESK, (desk.submit, jobs.list_jobs, jobs.status)),
+    (DESK, (steer.cancel, steer.pause, steer.resume, steer.retry)),
+    (RESULTS, (results.results, results.export, compare.diff, compare.score, prune.prune)),
     (
         SERVICE,
         (

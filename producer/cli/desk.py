@@ -4,40 +4,41 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from core.modelfiles import check_files
-from core.modelspec import read_model
+from core.errorlimit import parse_error_limit
 from core.settings import read_settings
-from core.types import Priority, printable
-from db.jobs import JobRequest
+from core.types import Priority
 from producer.cli import show
 from producer.cli.options import (
     ChunkSizeOption,
     JsonOption,
+    MaxErrorsOption,
     ModelOption,
     NameOption,
+    ReuseOption,
     RootOption,
     SourceArgument,
     TopKOption,
+    TruthOption,
     err,
     out,
 )
+from producer.preflight import preflight
+from producer.request import job_request
 from producer.sources import open_sources
 from producer.submit import Submission
 from producer.submit import submit as submit_job
-from producer.yard import open_desk
+from producer.undone import Undone
+from producer.webhook import check_webhook
+from producer.yard import open_desk, open_record
 
 if TYPE_CHECKING:
-    from core.settings import Settings
+    from db.jobs import JobRequest
     from producer.sources import Sources
     from producer.submit import Desk
-
-#: Longest name a job gets from its sources.
-NAME_LENGTH = 80
 
 
 def submit(
@@ -54,6 +55,19 @@ def submit(
     ] = "normal",
     chunk_size: ChunkSizeOption = None,
     root: RootOption = None,
+    truth_column: TruthOption = None,
+    reuse: ReuseOption = False,
+    skip_done: Annotated[
+        bool, typer.Option("--skip-done", help="Leave out URIs that have labels by this model.")
+    ] = False,
+    max_errors: MaxErrorsOption = None,
+    webhook: Annotated[
+        str | None,
+        typer.Option("--webhook", metavar="URL", help="Where to say that the job has ended."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Look at up to 100 images; submit nothing.")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the job has ended.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -69,50 +83,61 @@ def submit(
     settings = read_settings()
     sources = open_sources(source, stdin=sys.stdin.buffer)
     level = _priority(priority)
+    chosen = choices(reuse=reuse, max_errors=max_errors)
+    if webhook is not None:
+        chosen["webhook"] = check_webhook(webhook, settings)
+    options = {"truth_column": truth_column, **chosen}
+    request = job_request(settings, sources, model, top_k, root or (), options)
+    request = request.named(name, key=key, priority=level)
+    if dry_run:
+        with open_record(settings) as database:
+            reader = Undone(sources, database, request) if skip_done else sources
+            found = preflight(database, settings, request, reader.blocks(1000))
+        show.preflight(found, as_json=as_json)
+        return
     with open_desk(settings, own_redis=False) as opened:
-        request = job_request(settings, sources, model, top_k, roots=root or ())
-        request = request.named(name, key=key, priority=level)
-        done = submit_with_progress(opened, sources, request, chunk_size)
+        done = submit_with_progress(opened, sources, request, chunk_size, skip_done=skip_done)
         if wait:
             progress = show.follow(opened, done.job_id)
             show.ending(opened, progress, as_json=as_json)
             raise typer.Exit(show.exit_code(progress))
     if as_json:
-        sys.stdout.write(json.dumps({"job_id": done.job_id, "total": done.total}) + "\n")
+        record = {"job_id": done.job_id, "total": done.total, "skipped": done.skipped}
+        sys.stdout.write(json.dumps({**record, "existing": done.existing}) + "\n")
     else:
+        if done.skipped:
+            err().print(f"{done.skipped:,} images left out: they have labels by this model")
         if done.existing:
             err().print(f"job {done.job_id} was submitted under this key before")
         out().print(str(done.job_id))
 
 
-def job_request(
-    settings: Settings, sources: Sources, model: str, top_k: int, roots: tuple[str, ...] | list[str]
-) -> JobRequest:
-    """Check the model as far as a producer can, and return what to ask for.
-
-    Raises:
-        ModelError: if the model is unknown or its files are missing or broken.
-    """
-    spec = read_model(model, settings.models_path)
-    check_files(spec)
-    allowed = [str(path) for path in (*sources.roots, *(Path(root).resolve() for root in roots))]
-    return JobRequest(
-        name=printable(sources.description, NAME_LENGTH),
-        model=spec.name,
-        fingerprint=spec.fingerprint,
-        queue=settings.queue,
-        top_k=min(top_k, len(spec.labels)),
-        options={"roots": allowed},
-    )
-
-
 def submit_with_progress(
-    desk: Desk, sources: Sources, request: JobRequest, chunk_size: int | None
+    desk: Desk,
+    sources: Sources,
+    request: JobRequest,
+    chunk_size: int | None,
+    *,
+    skip_done: bool = False,
 ) -> Submission:
     """Submit, telling a person how far reading got."""
     size = chunk_size or desk.settings.chunk_size
     with show.reading() as on_read:
-        return submit_job(desk, sources, request, size, on_read)
+        return submit_job(desk, sources, request, size, on_read, skip_done=skip_done)
+
+
+def choices(*, reuse: bool, max_errors: str | None) -> dict[str, Any]:
+    """Return the options of a job that steer how it is worked off.
+
+    Raises:
+        UsageError: if the error limit is none.
+    """
+    chosen: dict[str, Any] = {}
+    if reuse:
+        chosen["reuse"] = True
+    if max_errors is not None:
+        chosen["max_errors"] = str(parse_error_limit(max_errors))
+    return chosen
 
 
 def _priority(word: str) -> Priority:

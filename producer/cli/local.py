@@ -15,20 +15,24 @@ from core.modelspec import read_model
 from core.prepare import prepare_model
 from core.settings import read_settings
 from producer.cli import show
-from producer.cli.desk import job_request, submit_with_progress
+from producer.cli.desk import choices, submit_with_progress
 from producer.cli.options import (
     ChunkSizeOption,
     JsonOption,
+    MaxErrorsOption,
     ModelOption,
     NameOption,
+    ReuseOption,
     RootOption,
     SourceArgument,
     TopKOption,
+    TruthOption,
     err,
     interactive,
     out,
 )
 from producer.flower import flower_service
+from producer.request import job_request
 from producer.sources import open_sources
 from producer.yard import open_desk, wait_for_worker, worker_running, worker_service
 
@@ -60,6 +64,9 @@ def run(
         int | None, typer.Option("--concurrency", "-c", help="Child processes.", min=1)
     ] = None,
     root: RootOption = None,
+    truth_column: TruthOption = None,
+    reuse: ReuseOption = False,
+    max_errors: MaxErrorsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Classify images now: starts what is not running, and stops what it started.
@@ -74,7 +81,9 @@ def run(
     settings = read_settings(concurrency=concurrency)
     sources = open_sources(source, stdin=sys.stdin.buffer)
     _prepare(settings, model)
-    request = job_request(settings, sources, model, top_k, root or ()).named(name, key=None)
+    options = {"truth_column": truth_column, **choices(reuse=reuse, max_errors=max_errors)}
+    request = job_request(settings, sources, model, top_k, root or (), options)
+    request = request.named(name, key=None)
     _run(settings, sources, request, chunk_size, as_json=as_json)
 
 
@@ -133,13 +142,16 @@ def up(
             stack.callback(service.stop)
             service.start()
         wait_for_worker(desk, services[0])
-        console.print(f"worker    {services[0].log}")
-        console.print(f"database  {desk.database.engine.url.render_as_string(hide_password=True)}")
+        where = desk.database.engine.url.render_as_string(hide_password=True)
+        # Not wrapped: paths and the password are there to be copied.
+        console.print(f"worker    {services[0].log}", soft_wrap=True)
+        console.print(f"database  {where}", soft_wrap=True)
         if flower:
             password = services[1].environment["CLASSYARD_FLOWER_PASSWORD"]
             console.print(
                 f"flower    http://127.0.0.1:{settings.flower_port} "
-                f"(user classyard, password {password})"
+                f"(user classyard, password {password})",
+                soft_wrap=True,
             )
         console.print("[green]up[/]: submit with 'classyard submit SOURCE'; Ctrl-C stops")
         _supervise(services)

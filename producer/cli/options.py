@@ -31,15 +31,35 @@ ChunkSizeOption = Annotated[
     typer.Option("--chunk-size", help="Images in a chunk; default: chosen per job.", min=1),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+TruthOption = Annotated[
+    str | None,
+    typer.Option(
+        "--truth-column",
+        metavar="NAME",
+        help="Column of the manifest with the true label, wnid or class index ('score JOB').",
+    ),
+]
+ReuseOption = Annotated[
+    bool,
+    typer.Option("--reuse", help="Take labels from any job that saw the same bytes and model."),
+]
+MaxErrorsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--max-errors",
+        metavar="N|P%",
+        help="Stop the job once more images failed (P%: of those that ended, after 100).",
+    ),
+]
 RootOption = Annotated[
     list[str] | None,
     typer.Option("--root", help="Further folder that file URIs of a manifest may lie in."),
 ]
 
 
-def out() -> Console:
+def out(width: int | None = None) -> Console:
     """Return the console for results (no colour when piped, NO_COLOR respected)."""
-    return Console(highlight=False)
+    return Console(highlight=False, width=width)
 
 
 def err() -> Console:

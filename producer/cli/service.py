@@ -9,7 +9,7 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from broker.sweep import sweep as run_sweep
 from core.errors import ModelError
@@ -20,8 +20,9 @@ from core.settings import read_settings
 from db.migrate import migrate as run_migrate
 from db.session import open_database
 from producer.cli.options import JsonOption, err, out
-from producer.doctor import examine
+from producer.doctor import examine, examine_worker
 from producer.flower import new_password, run_flower
+from producer.webhook import deliver_due
 from producer.yard import open_desk, worker_command
 
 
@@ -37,9 +38,10 @@ def models(
         if len(check) != 2 or check[0] != "check":
             raise typer.BadParameter("only 'check NAME' is known")
         spec = read_model(check[1], settings.models_path)
+        spec = prepare_model(spec, settings, again=True)
         check_files(spec)
-        prepare_model(spec, settings)
-        out().print(f"{spec.name}: ok, {len(spec.labels)} labels, fingerprint {spec.fingerprint}")
+        said = f"{spec.name}: ok, {len(spec.labels)} labels, fingerprint {spec.fingerprint}"
+        out().print(said, soft_wrap=True)
         return
     found = []
     for name in model_names(settings.models_path):
@@ -53,7 +55,9 @@ def models(
         keys = ("name", "labels", "state", "description")
         sys.stdout.write(json.dumps([dict(zip(keys, row, strict=True)) for row in found]) + "\n")
         return
-    table = Table("model", "labels", "state", "description", box=None, header_style="bold")
+    # Folded, not cut: the state says where weights go.
+    state_column = Column("state", overflow="fold")
+    table = Table("model", "labels", state_column, "description", box=None, header_style="bold")
     for name, labels, state, description in found:
         table.add_row(name, str(labels), state, description)
     out().print(table)
@@ -93,7 +97,8 @@ def flower(
     password = settings.flower_password
     if not password:
         password = new_password()
-        err().print(f"http://127.0.0.1:{settings.flower_port}  user classyard, password {password}")
+        said = f"http://127.0.0.1:{settings.flower_port}  user classyard, password {password}"
+        err().print(said, soft_wrap=True)
     run_flower(settings, password, read_only=not allow_writes)
 
 
@@ -102,7 +107,8 @@ def migrate() -> None:
     database = open_database(read_settings().database)
     revision = run_migrate(database)
     out().print(
-        f"{database.engine.url.render_as_string(hide_password=True)} is at revision {revision}"
+        f"{database.engine.url.render_as_string(hide_password=True)} is at revision {revision}",
+        soft_wrap=True,
     )
 
 
@@ -111,19 +117,28 @@ def sweep(as_json: JsonOption = False) -> None:
     settings = read_settings()
     with open_desk(settings, own_redis=False) as desk:
         swept = run_sweep(desk.app, desk.database, settings)
+        deliver_due(desk.database, settings)
     if as_json:
         sys.stdout.write(json.dumps(dataclasses.asdict(swept)) + "\n")
         return
     out().print(
         f"{swept.dead} chunks of dead workers and {swept.lost} lost messages freed, "
         f"{swept.resolved} chunks split or given up, {swept.sent} chunks sent, "
-        f"{swept.closed} jobs closed"
+        f"{swept.closed} jobs closed",
+        soft_wrap=True,
     )
 
 
-def doctor(as_json: JsonOption = False) -> None:
+def doctor(
+    worker: Annotated[
+        bool,
+        typer.Option("--worker", help="Only this host's worker, by its progress: for containers."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Look at database, Redis, workers, queue and models; exit code 1 if something is wrong."""
-    findings = examine(read_settings())
+    settings = read_settings()
+    findings = [examine_worker(settings)] if worker else examine(settings)
     if as_json:
         sys.stdout.write(json.dumps([dataclasses.asdict(found) for found in findings]) + "\n")
     else:

@@ -13,26 +13,24 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from core.types import JobStatus, ResultStatus
-from db import queries
-from db.queries import ResultFilter
+from db import queries, results
+from db.results import ResultFilter
 from producer.cli.options import err, interactive, out
+from producer.cli.tables import results_table
 from producer.sources import name_of
 from producer.watch import watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sqlalchemy import Row
-
     from db.queries import Progress as JobProgress
     from db.session import Database
+    from producer.preflight import Preflight
     from producer.submit import Desk
     from producer.watch import Glance
 
 #: Rows shown at the end of a run; the rest is one command away.
 SHOWN = 20
-#: Rows of a table at most: a terminal is not a pager.
-TABLE_ROWS = 1000
 
 
 @contextmanager
@@ -76,11 +74,14 @@ def glance(desk: Desk, job_id: int) -> JobProgress:
 
 def _state(glance: Glance) -> str:
     progress = glance.progress
-    words = [f"{progress.rate:.1f} images/s"] if progress.rate else []
+    limit = glance.pace.limit()
+    words = [limit] if limit else []
     if progress.failed:
         words.append(f"[red]{progress.failed} failed[/]")
-    if progress.rate and not progress.status.terminal:
-        words.append(f"{duration((progress.pending) / progress.rate)} left")
+    if progress.retrying:
+        words.append(f"{progress.retrying} run again")
+    if glance.seconds_left is not None:
+        words.append(f"{duration(glance.seconds_left)} left")
     return ", ".join(words)
 
 
@@ -100,7 +101,7 @@ def ending(desk: Desk, progress: JobProgress, *, as_json: bool = False) -> None:
 
 
 def _one_image(database: Database, job_id: int) -> None:
-    for row in queries.stream_results(database, job_id, ResultFilter(limit=1)):
+    for row in results.stream_results(database, job_id, ResultFilter(limit=1)):
         console = out()
         console.print(f"[bold]{escape(name_of(row.uri))}[/]")
         if row.status == ResultStatus.FAILED:
@@ -110,39 +111,14 @@ def _one_image(database: Database, job_id: int) -> None:
             console.print(f"{rank:>3}  {escape(label):<30} {score:>7.2%}  [cyan]{bar}[/]")
 
 
-def results_table(database: Database, job_id: int, chosen: ResultFilter) -> None:
-    """Print results as a table that fits the terminal."""
-    limit = min(chosen.limit or TABLE_ROWS, TABLE_ROWS)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("#", justify="right", no_wrap=True)
-    table.add_column("image", overflow="ellipsis", no_wrap=True, max_width=40)
-    table.add_column("label", overflow="ellipsis", no_wrap=True, max_width=28)
-    table.add_column("score", justify="right", no_wrap=True)
-    table.add_column("next best", overflow="ellipsis", no_wrap=True, ratio=1)
-    shown = 0
-    for row in queries.stream_results(database, job_id, dataclasses.replace(chosen, limit=limit)):
-        table.add_row(*_cells(row))
-        shown += 1
-    out().print(table if shown else "no results yet")
-    if shown == TABLE_ROWS and chosen.limit is None:
-        err().print(f"the first {TABLE_ROWS:,}; all of them: --format csv or jsonl, -o FILE")
-
-
-def _cells(row: Row[Any]) -> tuple[str, ...]:
-    name = escape(name_of(row.uri))
-    if row.status == ResultStatus.FAILED:
-        return str(row.position), name, f"[red]{row.error_code}[/]", "", escape(row.error or "")
-    others = ", ".join(f"{label} {score:.0%}" for _, label, score in (row.predictions or ())[1:4])
-    return str(row.position), name, escape(row.label), f"{row.score:.1%}", escape(others)
-
-
 def jobs_table(found: list[JobProgress]) -> Table:
     """Return the table of `classyard jobs`."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("job", "submitted", "ok", "failed", "pending"):
-        table.add_column(heading, justify="right", no_wrap=True)
+        width = max(len(heading), 4)
+        table.add_column(heading, justify="right", no_wrap=True, min_width=width)
     for heading in ("status", "model", "name"):
-        table.add_column(heading, overflow="ellipsis", no_wrap=True)
+        table.add_column(heading, overflow="ellipsis", no_wrap=True, min_width=9)
     for progress in found:
         table.add_row(
             str(progress.job_id),
@@ -157,9 +133,10 @@ def jobs_table(found: list[JobProgress]) -> Table:
     return table
 
 
-def accounting(desk: Desk, progress: JobProgress, obstacle: str) -> None:
+def accounting(desk: Desk, glance: Glance) -> None:
     """Print where a job stands: the accounting line, rate, stages, obstacle, failures."""
     console = out()
+    progress = glance.progress
     console.print(
         f"job {progress.job_id}  {_status(progress.status)}  {escape(progress.name)}  "
         f"[dim]{escape(progress.model)} {progress.fingerprint[:12]}[/]"
@@ -169,8 +146,11 @@ def accounting(desk: Desk, progress: JobProgress, obstacle: str) -> None:
         console.print(
             f"{duration(progress.elapsed)}, {progress.rate:.1f} images/s{_stages(progress)}"
         )
-    if obstacle:
-        console.print(f"[yellow]waiting: {escape(obstacle)}[/]")
+    if glance.seconds_left is not None:
+        console.print(f"{glance.pace.limit()}; {duration(glance.seconds_left)} left")
+    _further(progress)
+    if glance.obstacle:
+        console.print(f"[yellow]waiting: {escape(glance.obstacle)}[/]")
     _failures(desk.database, progress)
 
 
@@ -181,6 +161,7 @@ def summary(desk: Desk, progress: JobProgress) -> None:
         f"job {progress.job_id} {_status(progress.status)}: {identity(progress)} "
         f"in {duration(progress.elapsed)} ({progress.rate:.1f} images/s)"
     )
+    _further(progress)
     _failures(desk.database, progress)
     where = desk.database.engine.url
     shell = (
@@ -201,10 +182,23 @@ def identity(progress: JobProgress) -> str:
     )
 
 
+def _further(progress: JobProgress) -> None:
+    """Print what the accounting line does not tell."""
+    for number, what in (
+        (progress.retrying, "failed and run again now; their rows show the failure until then"),
+        (progress.reused, "answered from rows that were there, without inference"),
+        (progress.skipped, "left out: they had labels by this model"),
+    ):
+        if number:
+            out().print(f"{number:,} {what}")
+    if progress.error:
+        out().print(f"[red]{escape(progress.error)}[/]")
+
+
 def _failures(database: Database, progress: JobProgress) -> None:
     if not progress.failed:
         return
-    for code, number in database.read(queries.failures_by_code, progress.job_id):
+    for code, number in database.read(results.failures_by_code, progress.job_id):
         out().print(f"  [red]{code:<20}[/] {number:,}")
 
 
@@ -227,6 +221,43 @@ def as_dict(progress: JobProgress) -> dict[str, Any]:
     for name in ("created_at", "started_at", "finished_at"):
         record[name] = record[name].isoformat() if record[name] else None
     return {**record, "rate": progress.rate, "done": progress.done}
+
+
+def glance_as_dict(glance: Glance) -> dict[str, Any]:
+    """Return where a job stands as JSON values: its progress, its pace and what is in its way."""
+    return {
+        **as_dict(glance.progress),
+        "recent_rate": glance.pace.rate,
+        "seconds_left": glance.seconds_left,
+        "limit": glance.pace.limit(),
+        "obstacle": glance.obstacle,
+    }
+
+
+def preflight(found: Preflight, *, as_json: bool) -> None:
+    """Print what a sample of a submission's images met."""
+    if as_json:
+        record = {**dataclasses.asdict(found), "failure_rate": found.failure_rate}
+        sys.stdout.write(json.dumps(record) + "\n")
+        return
+    say = out().print
+    say(f"{found.total:,} images, {found.answered} of {found.sampled} sampled were looked at")
+    if not found.answered:
+        return
+    say(f"reachable  {found.reached / found.answered:.0%}")
+    if found.mean_bytes is not None:
+        formats = ", ".join(f"{name} {number}" for name, number in found.formats.items())
+        say(f"formats    {formats}; {found.mean_bytes / 1024:,.1f} KiB each")
+    codes = ", ".join(f"{code} {number}" for code, number in found.failures.items())
+    say(f"failing    {found.failure_rate:.0%} {f'({codes})' if codes else ''}".rstrip())
+    if found.seconds is not None:
+        say(
+            f"duration   {duration(found.seconds)} with the {found.slots} slots of the live workers"
+        )
+    elif not found.slots:
+        say("duration   unknown: no worker is running")
+    else:
+        say("duration   unknown: no worker has classified with this model yet")
 
 
 def exit_code(progress: JobProgress) -> int:

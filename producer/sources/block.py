@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -37,6 +38,20 @@ def resized(blocks: Iterable[Block], size: int) -> Iterator[Block]:
             uris, extras = uris[whole:], extras[whole:]
     if uris:
         yield _block(uris, extras)
+
+
+def tapered(blocks: Iterable[Block], last: int, smallest: int) -> Iterator[Block]:
+    """Cut the `last` blocks into quarters, of `smallest` images at least.
+
+    Whoever works on them ends at nearly the same time as all others.
+    """
+    held: deque[Block] = deque()
+    for block in blocks:
+        held.append(block)
+        if len(held) > last:
+            yield held.popleft()
+    for block in held:
+        yield from resized([block], max(smallest, -(-len(block.uris) // 4)))
 
 
 def _block(uris: list[str], extras: list[Extra | None]) -> Block:

@@ -221,6 +221,26 @@ def test_look_ahead_is_bounded() -> None:
     assert all(fetched <= predicted + 3 for predicted, fetched in enumerate(seen, 1))
 
 
+def test_decode_threads_give_the_same_answers_and_look_two_batches_ahead() -> None:
+    fetcher, engine = Pictures(broken=b"<html>", gone=Failure(Code.HTTP_4XX, "HTTP 404")), Levels()
+    seen: list[int] = []
+    engine.refuse = lambda levels: seen.append(len(fetcher.fetched))
+    names = [str(index % 10) for index in range(40)]
+    names[7], names[19] = "broken", "gone"
+    uris = [f"file:///{index}/{name}" for index, name in enumerate(names)]
+    stage = pipeline(fetcher, engine, fetch_ahead=1, decode_threads=2)
+
+    result = stage.classify(uris, ROOTS, 1)
+    stage.close()
+
+    plain = pipeline(Pictures(**fetcher.content), Levels()).classify(uris, ROOTS, 1)
+    assert list(result.outcomes) == list(plain.outcomes)
+    assert len(fetcher.threads) == 2
+    assert threading.current_thread().name not in fetcher.threads
+    assert all(fetched <= 4 * done + 2 * 4 + 2 for done, fetched in enumerate(seen, 1))
+    assert result.seconds.decode > 0
+
+
 def test_a_slow_server_does_not_hold_the_others_up() -> None:
     release = threading.Event()
 

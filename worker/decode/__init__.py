@@ -121,7 +121,11 @@ def _decode(image: ImageFile, spec: InputSpec) -> Decoded:
     box = geometry.source_box(size, target, spec)
     if jpeg:
         box = _draft(image, target, box, spec)
-    small = colors.averageable(image).resize(target, geometry.FILTERS[spec.filter], box)
+    full = colors.averageable(image)
+    if full is not image:
+        image.close()  # its pixels: resizing makes a third copy, and 600 MB are enough for any picture
+    small = full.resize(target, geometry.FILTERS[spec.filter], box)
+    del full
     small = geometry.upright(small, orientation)
     small = colors.to_model(small, spec.color, image.info.get("icc_profile"))
     pixels = np.asarray(small).reshape(spec.height, spec.width, spec.channels)

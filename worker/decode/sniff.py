@@ -61,6 +61,11 @@ def refuse(data: bytes, allowed: Sequence[str]) -> Failure:
     return Failure(Code.DECODE_FAILED, f"{name}: broken header")
 
 
+def format_name(data: bytes) -> str | None:
+    """Return the name of the format that `data` begins like, if it is one we know."""
+    return _recognise(data[:_WINDOW].removeprefix(b"\xef\xbb\xbf"))
+
+
 def _recognise(start: bytes) -> str | None:
     if _SVG.match(start) and b"<svg" in start:
         return "SVG"

@@ -17,38 +17,43 @@ import numpy as np
 from core.errors import Code
 from core.types import Classification, Failure, StageSeconds
 from worker.decode import Decoded, decode, prepare
-from worker.pipeline.fetching import FetchAhead
+from worker.pipeline.fetching import FetchAhead, Opened
 from worker.pipeline.predicting import Picture, Predictor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from core.modelspec import ModelSpec
     from core.settings import ImageLimits
-    from core.types import Outcome
+    from core.types import Classified, Outcome
     from worker.engines.base import Engine
     from worker.fetch import Fetcher
+    from worker.pipeline.fetching import Content, Fetched
+
+    Reuse = Callable[[str], Classified | None]
 
 
 @dataclass(frozen=True, slots=True)
 class PipelineSettings:
     """How a pipeline works.
 
-    `batch_size` 0 means the engine's own. `pass_on` are exceptions that are no image's fault though
+    `batch_size` 0 means the engine's own. With `decode_threads`, pictures are decoded in threads, two
+    batches ahead of the model: for an engine that leaves this process's cores idle. `pass_on` are exceptions that are no image's fault though
     they may surface in the middle of one (a time limit raised by a signal): never made a `Failure`.
     """
 
     image_limits: ImageLimits
     batch_size: int = 0
     fetch_ahead: int = 16
+    decode_threads: int = 0
     pass_on: tuple[type[Exception], ...] = ()
 
 
 class Pipeline:
-    """Classifies chunk after chunk with one model, in one thread (plus threads that fetch)."""
+    """Classifies chunk after chunk with one model, in one thread (plus threads that work ahead)."""
 
     def __init__(
         self,
@@ -64,7 +69,6 @@ class Pipeline:
             SettingsError: if a picture format is unknown.
         """
         prepare(settings.image_limits)
-        self._source = FetchAhead(fetcher, settings.fetch_ahead, settings.pass_on)
         self._engine = engine
         self._spec = spec
         self._settings = settings
@@ -72,6 +76,11 @@ class Pipeline:
         size = min(settings.batch_size or engine.batch_size, engine.batch_size)
         shape = (size, spec.input.height, spec.input.width, spec.input.channels)
         self._batch = np.empty(shape, np.uint8)
+        ahead = settings.fetch_ahead
+        if settings.decode_threads:
+            ahead = max(ahead, 2 * size)
+        threads = max(settings.fetch_ahead, settings.decode_threads)
+        self._source = FetchAhead(fetcher, ahead, threads, settings.pass_on)
 
     def classify(
         self,
@@ -79,10 +88,12 @@ class Pipeline:
         roots: Sequence[Path],
         top_k: int,
         stop: Callable[[], None] | None = None,
+        reuse: Callable[[str], Classified | None] | None = None,
     ) -> Classification:
         """Return one outcome per URI, in the same order; a URI given twice is classified once.
 
-        `stop` is called before every picture and may raise, to hand the chunk back.
+        `stop` is called before every picture and may raise, to hand the chunk back. `reuse` may know
+        the answer to a content hash; then nothing is decoded or predicted.
 
         Raises:
             Exception: the engine's last one, if it raised for every single picture of the chunk.
@@ -99,18 +110,17 @@ class Pipeline:
             waiting.clear()
             seconds.predict += perf_counter() - start
 
-        with closing(self._source.fetch_all(dict.fromkeys(uris), roots, seconds)) as fetched:
-            for uri, content in fetched:
-                if stop is not None:
-                    stop()
-                picture = self._take(uri, content, self._batch[len(waiting)], seconds)
-                if isinstance(picture, Failure):
-                    outcomes[uri] = picture
-                else:
-                    waiting.append(picture)
-                self._beat()
-                if len(waiting) == len(self._batch):
-                    predict()
+        for uri, content in self._contents(uris, roots, seconds, reuse):
+            if stop is not None:
+                stop()
+            picture = self._place(uri, content, self._batch[len(waiting)], seconds, reuse)
+            if isinstance(picture, Picture):
+                waiting.append(picture)
+            else:
+                outcomes[uri] = picture
+            self._beat()
+            if len(waiting) == len(self._batch):
+                predict()
         if waiting:
             predict()
         predictor.raise_if_hopeless()
@@ -120,26 +130,71 @@ class Pipeline:
         """End the threads that fetch, without waiting for slow servers."""
         self._source.close()
 
-    def _take(
-        self, uri: str, content: bytes | Failure, place: NDArray[np.uint8], seconds: StageSeconds
-    ) -> Picture | Failure:
-        """Decode `content` into its `place` in the batch."""
+    def _contents(
+        self,
+        uris: Sequence[str],
+        roots: Sequence[Path],
+        seconds: StageSeconds,
+        reuse: Reuse | None,
+    ) -> Iterator[Fetched]:
+        """Yield every URI once with its bytes, or, decoded ahead, with its picture."""
+        # What may be known already is not decoded in vain.
+        ahead = self._settings.decode_threads > 0 and reuse is None
+        then = self._open if ahead else _as_is
+        fetched = self._source.fetch_all(dict.fromkeys(uris), roots, seconds, then, local_too=ahead)
+        with closing(fetched):
+            yield from fetched
+
+    def _place(
+        self,
+        uri: str,
+        content: Content,
+        place: NDArray[np.uint8],
+        seconds: StageSeconds,
+        reuse: Reuse | None,
+    ) -> Picture | Outcome:
+        """Put a picture into its `place` in the batch, unless its answer is known."""
         if isinstance(content, Failure):
             return content
+        if isinstance(content, bytes):
+            content_hash = _hash(content)
+            if reuse is not None and (known := reuse(content_hash)) is not None:
+                return known
+            opened = self._open(content, content_hash)
+        else:
+            opened = content
+        if isinstance(opened, Failure):
+            return opened
+        seconds.decode += opened.seconds
+        place[...] = opened.pixels
+        return Picture(uri, opened.width, opened.height, opened.content_hash)
+
+    def _open(self, content: bytes, content_hash: str = "") -> Opened | Failure:
+        """Decode `content`."""
         start = perf_counter()
         try:
             decoded = decode(content, self._spec.input, self._settings.image_limits)
-            if not isinstance(decoded, Decoded):
-                return decoded
-            place[...] = decoded.pixels
-            content_hash = blake2b(content, digest_size=16).hexdigest()
-            return Picture(uri, decoded.width, decoded.height, content_hash)
         except self._settings.pass_on:
             raise
         except Exception as error:  # noqa: BLE001  recorded on this image; its neighbours go on
             return Failure(Code.INTERNAL, f"decode: {type(error).__name__}: {error}")
-        finally:
-            seconds.decode += perf_counter() - start
+        if not isinstance(decoded, Decoded):
+            return decoded
+        return Opened(
+            decoded.pixels,
+            decoded.width,
+            decoded.height,
+            content_hash or _hash(content),
+            perf_counter() - start,
+        )
+
+
+def _as_is(content: bytes) -> bytes:
+    return content
+
+
+def _hash(content: bytes) -> str:
+    return blake2b(content, digest_size=16).hexdigest()
 
 
 def _in_order(uris: Sequence[str], outcomes: dict[str, Outcome]) -> list[Outcome]:

@@ -1,42 +1,69 @@
-"""Bytes for the pipeline: files at once, remote pictures ahead of need, in threads."""
+"""Pictures for the pipeline: ahead of need, in threads, where that hides more than it costs."""
 
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from queue import SimpleQueue
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from core.errors import Code
 from core.types import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Sequence
+    from collections.abc import Callable, Generator, Iterable, Sequence
     from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from core.types import StageSeconds
     from worker.fetch import Fetcher
 
-#: A URI and its content, or why there is none.
-Fetched = tuple[str, bytes | Failure]
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A decoded picture (uint8 `[H, W, C]`) on its way into the batch; decoding took `seconds`."""
+
+    pixels: NDArray[np.uint8]
+    width: int
+    height: int
+    content_hash: str
+    seconds: float
+
+
+#: What became of a URI: its bytes, or its picture, or why there is neither.
+Content: TypeAlias = "bytes | Opened | Failure"
+Fetched: TypeAlias = tuple[str, Content]
 
 
 class FetchAhead:
-    """Fetches remote pictures while others are decoded and predicted; at most `ahead` at a time."""
+    """Fetches pictures while others are decoded and predicted; at most `ahead` at a time."""
 
-    def __init__(self, fetcher: Fetcher, ahead: int, pass_on: tuple[type[Exception], ...]) -> None:
+    def __init__(
+        self, fetcher: Fetcher, ahead: int, threads: int, pass_on: tuple[type[Exception], ...]
+    ) -> None:
         self._fetcher = fetcher
         self._ahead = ahead
+        self._most_threads = threads
         self._pass_on = pass_on
         self._threads: ThreadPoolExecutor | None = None
 
     def fetch_all(
-        self, uris: Iterable[str], roots: Sequence[Path], seconds: StageSeconds
+        self,
+        uris: Iterable[str],
+        roots: Sequence[Path],
+        seconds: StageSeconds,
+        then: Callable[[bytes], Content],
+        *,
+        local_too: bool = False,
     ) -> Generator[Fetched]:
-        """Yield every URI with its content, and add the time spent waiting to `seconds`.
+        """Yield every URI with `then(content)`, and add the time spent waiting to `seconds`.
 
-        Remote pictures come as they arrive: one slow server does not hold the others up. Those under
-        way and those waiting to be taken are `ahead` at most, together: that bounds memory.
+        Remote pictures go through threads, local ones if `local_too`. They come as they arrive: one
+        slow server does not hold the others up. Those under way and those waiting to be taken are
+        `ahead` at most, together: that bounds memory.
         """
         arrived: SimpleQueue[Future[Fetched]] = SimpleQueue()
         under_way: set[Future[Fetched]] = set()
@@ -50,13 +77,13 @@ class FetchAhead:
 
         try:
             for uri in uris:
-                if _is_local(uri):
+                if not local_too and _is_local(uri):
                     start = perf_counter()
-                    fetched = self._fetch(uri, roots)
+                    fetched = self._fetch(uri, roots, then)
                     seconds.fetch += perf_counter() - start
                     yield fetched
                     continue
-                future = self._pool().submit(self._fetch, uri, roots)
+                future = self._pool().submit(self._fetch, uri, roots, then)
                 under_way.add(future)
                 future.add_done_callback(arrived.put)
                 if len(under_way) == self._ahead:
@@ -74,9 +101,10 @@ class FetchAhead:
             self._threads.shutdown(wait=False, cancel_futures=True)
             self._threads = None
 
-    def _fetch(self, uri: str, roots: Sequence[Path]) -> Fetched:
+    def _fetch(self, uri: str, roots: Sequence[Path], then: Callable[[bytes], Content]) -> Fetched:
         try:
-            return uri, self._fetcher.fetch(uri, roots)
+            content = self._fetcher.fetch(uri, roots)
+            return uri, content if isinstance(content, Failure) else then(content)
         except self._pass_on:
             raise
         except Exception as error:  # noqa: BLE001  recorded on this image; its neighbours go on
@@ -85,7 +113,7 @@ class FetchAhead:
     def _pool(self) -> ThreadPoolExecutor:
         """Return the threads, started on first use: after the fork, and only for remote pictures."""
         if self._threads is None:
-            self._threads = ThreadPoolExecutor(self._ahead, "fetch")
+            self._threads = ThreadPoolExecutor(self._most_threads, "fetch")
         return self._threads
 
 

@@ -1,0 +1,1 @@
+"""Benchmarks: one script per row of docs/benchmarks.md; `python -m benchmarks.all` runs them all."""

@@ -1,0 +1,70 @@
+"""The yard against one Celery task per image with Keras `predict` (`benchmarks/naive.py`)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.lab import lab, manifest
+from benchmarks.measure import conclude, in_turns, parser
+from benchmarks.networks import models_dir
+from benchmarks.pictures import pictures
+from broker.app import broker_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+TARGET = 10.0
+MODEL = "mobilenet_v2"
+PATIENCE = 240
+
+
+@contextmanager
+def naive_worker(url: str, models: Path, paths: list[str]) -> Iterator[Callable[[], float]]:
+    """Start the baseline's worker on the same Redis; yield what measures it."""
+    given = {"NAIVE_URL": url, "NAIVE_MODELS": str(models), "NAIVE_MODEL": MODEL}
+    os.environ.update(given, TF_CPP_MIN_LOG_LEVEL="2")  # noqa: TID251 - it reads them when imported
+    from celery import group
+
+    from benchmarks import naive
+
+    command = [sys.executable, "-m", "celery", "-A", "benchmarks.naive", "worker"]
+    process = subprocess.Popen([*command, "-c", str(len(os.sched_getaffinity(0))), "-l", "ERROR"])
+
+    def rate() -> float:
+        start = time.perf_counter()
+        sent = group(naive.classify.s(path) for path in paths).apply_async()
+        sent.get(timeout=PATIENCE)
+        return len(paths) / (time.perf_counter() - start)
+
+    try:
+        yield rate
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def main() -> None:
+    """Compare."""
+    options = parser(__doc__).parse_args()
+    ours, theirs, pairs = (32, 8, 1) if options.quick else (1000, 150, 5)
+    models = models_dir(MODEL)
+    paths = [str(path) for path in pictures(ours)]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        lab(engine="litert", models_dir=models, preload=(MODEL,)) as yard,
+        naive_worker(broker_url(yard.desk.settings), models, paths[:theirs]) as naive_rate,
+    ):
+        listed = manifest(Path(folder), paths)
+        turns = in_turns(lambda: yard.rate(listed, MODEL), naive_rate, pairs)
+    conclude(options, [turns.figure("against one Celery task per image, Keras predict", TARGET)])
+
+
+if __name__ == "__main__":
+    main()

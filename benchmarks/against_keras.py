@@ -1,0 +1,99 @@
+"""The yard against Keras itself on the same files: `tf.data` with `model.predict`, or one by one."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.contender import contender
+from benchmarks.lab import lab, manifest
+from benchmarks.measure import conclude, in_turns, parser
+from benchmarks.networks import models_dir
+from benchmarks.pictures import pictures
+from core.modelspec import read_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+#: How many times Keras's rate ours has to be; images for us and for Keras in one turn.
+ROWS = {
+    ("tfdata", "mobilenet_v2"): (3.0, 1000, 500),
+    ("tfdata", "resnet50"): (2.0, 150, 150),
+    ("single", "mobilenet_v2"): (12.0, 1000, 100),
+}
+SIDE = (224, 224)
+
+
+def tfdata(model: str, models: Path, paths: Sequence[Path]) -> Callable[[], int]:
+    """Prepare what TensorFlow's guides recommend: a parallel `map`, `batch(32)`, `prefetch`."""
+    keras, network, mode = _keras(model, models)
+    import tensorflow as tf
+
+    def read(path: Any) -> Any:
+        pixels = tf.io.decode_jpeg(tf.io.read_file(path), channels=3)
+        return keras.applications.imagenet_utils.preprocess_input(
+            tf.image.resize(pixels, SIDE), mode=mode
+        )
+
+    files = tf.data.Dataset.from_tensor_slices([str(path) for path in paths])
+    parallel = tf.data.AUTOTUNE
+    batches = files.map(read, num_parallel_calls=parallel).batch(32).prefetch(parallel)
+
+    def work() -> int:
+        return len(network.predict(batches, verbose=0).argsort(1)[:, -5:])
+
+    return work
+
+
+def single(model: str, models: Path, paths: Sequence[Path]) -> Callable[[], int]:
+    """Prepare the loop of Keras's own examples: load, preprocess and predict one image at a time."""
+    keras, network, mode = _keras(model, models)
+    import numpy as np
+
+    def work() -> int:
+        for path in paths:
+            image = keras.utils.load_img(path, target_size=SIDE)
+            pixels = np.expand_dims(keras.utils.img_to_array(image), 0)
+            values = keras.applications.imagenet_utils.preprocess_input(pixels, mode=mode)
+            network.predict(values, verbose=0)[0].argsort()[-5:]
+        return len(paths)
+
+    return work
+
+
+def _keras(model: str, models: Path) -> tuple[Any, Any, str]:
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # noqa: TID251 - before TensorFlow is imported
+    import keras
+
+    spec = read_model(model, models)
+    network = getattr(keras.applications, str(spec.application))(weights=None)
+    network.load_weights(spec.weights)
+    return keras, network, spec.input.preprocessing
+
+
+def main() -> None:
+    """Compare one model in one way."""
+    made = parser(__doc__)
+    made.add_argument("--how", choices=("tfdata", "single"), default="tfdata")
+    made.add_argument("--model", choices=("mobilenet_v2", "resnet50"), default="mobilenet_v2")
+    options = made.parse_args()
+    target, ours, theirs = ROWS.get((options.how, options.model), (1.0, 100, 100))
+    ours, theirs, pairs = (32, 32, 1) if options.quick else (ours, theirs, 5)
+    prepare = tfdata if options.how == "tfdata" else single
+    models = models_dir(options.model)
+    paths = pictures(max(ours, theirs))
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        lab(engine="litert", models_dir=models, preload=(options.model,)) as yard,
+        contender(prepare, options.model, models, paths[:theirs]) as keras_rate,
+    ):
+        listed = manifest(Path(folder), [str(path) for path in paths[:ours]])
+        turns = in_turns(lambda: yard.rate(listed, options.model), keras_rate, pairs)
+    words = {"tfdata": "tf.data + predict(batch 32)", "single": "predict image by image"}
+    conclude(options, [turns.figure(f"against {words[options.how]}, {options.model}", target)])
+
+
+if __name__ == "__main__":
+    main()

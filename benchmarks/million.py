@@ -1,0 +1,112 @@
+"""A job of a million stub images: level from the first tenth to the last, in bounded memory."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from benchmarks.lab import lab, manifest, resident
+from benchmarks.measure import Figure, Samples, conclude, number, parser
+from broker.app import make_app
+from db import queries
+
+if TYPE_CHECKING:
+    from benchmarks.lab import Lab
+
+#: Small chunks: as many of them as ten million images of a slow model would need.
+CHUNK = 256
+#: Images recorded up to a moment, by chunk in the order they ended.
+ENDS = text("SELECT size, finished_at FROM chunks WHERE job_id = :job ORDER BY finished_at")
+
+
+class Watch:
+    """Looks at Redis and at the children every quarter of a second, in a thread of its own."""
+
+    def __init__(self, yard: Lab) -> None:
+        self.redis: list[int] = []
+        self.children: list[int] = []
+        self._yard = yard
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Watch:
+        """Begin."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        app = make_app(self._yard.desk.settings)
+        children = self._yard.children()
+        with app.connection_for_write() as connection:
+            client = connection.default_channel.client
+            while not self._stop.wait(0.25):
+                self.redis.append(int(client.info("memory")["used_memory"]))
+                self.children.append(max(resident(child) for child in children))
+
+
+def main() -> None:
+    """Run the job and look at it from all sides."""
+    made = parser(__doc__)
+    made.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
+    options = made.parse_args()
+    count = 50_000 if options.quick else 1_000_000
+    with tempfile.TemporaryDirectory() as folder, lab(options.database, engine="stub") as yard:
+        uris = [f"https://pictures.example.org/set/{n:09d}.jpg" for n in range(count)]
+        listed = manifest(Path(folder), uris)
+        yard.finish(yard.submit(listed, chunk_size=4096))  # what a child loads once is no growth
+        job = yard.submit(listed, chunk_size=CHUNK)
+        with Watch(yard) as watch:
+            ended = yard.finish(job)
+        looks = [_status_seconds(yard, job) for _ in range(11)]
+        level = _last_to_first_tenth(yard, job, count)
+    mark = max(1, len(watch.children) // 20)
+    growth = 100 * (max(watch.children[-mark:]) / max(watch.children[:mark]) - 1)
+    status = Samples(tuple(looks))
+    note = f"{options.database}, {ended.chunks:,} chunks, {number(ended.rate)} images/s"
+    conclude(options, [
+        Figure(f"{count:,} stub images: rate of the last tenth / first tenth", level, "x", 0.9,
+               more_is_better=True, spread="n=1", note=note),
+        Figure(f"{count:,} stub images: Redis memory, greatest", max(watch.redis) / 2**20, "MiB", 64,
+               more_is_better=False, spread=f"{len(watch.redis)} looks"),
+        Figure(f"{count:,} stub images: growth of a child's memory", growth, "%", 5,
+               more_is_better=False, spread=f"{len(watch.children)} looks",
+               note=f"ends at {number(watch.children[-1] / 2**20)} MiB"),
+        Figure(f"{count:,} stub images: status, the query", status.middle, "s", 0.2,
+               more_is_better=False, spread=status.spread),
+    ])  # fmt: skip
+
+
+def _status_seconds(yard: Lab, job: int) -> float:
+    start = time.perf_counter()
+    yard.desk.database.read(queries.progress, job)
+    return time.perf_counter() - start
+
+
+def _last_to_first_tenth(yard: Lab, job: int, count: int) -> float:
+    """Return the rate of the last tenth of the images through that of the first."""
+    chunks = yard.rows(ENDS, job=job)
+    started = yard.desk.database.read(queries.progress, job).started_at
+    assert started is not None
+    done, marks = 0, {}
+    for size, at in chunks:
+        done += size
+        for tenth in (1, 9):
+            if done * 10 >= count * tenth and tenth not in marks:
+                marks[tenth] = (done, yard.moment(at))
+    last = (count - marks[9][0]) / (yard.moment(chunks[-1][1]) - marks[9][1]).total_seconds()
+    first = marks[1][0] / (marks[1][1] - started).total_seconds()
+    return last / first
+
+
+if __name__ == "__main__":
+    main()

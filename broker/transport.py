@@ -1,0 +1,79 @@
+"""kombu's Redis transport, deaf to junk: what no producer of ours can have sent is dropped.
+
+Anybody who reaches Redis can push anything on the list. kombu takes its content on trust and an
+entry that is no message ends the worker that popped it; here it is counted and forgotten.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import logging
+from typing import Any, Final
+
+from celery import signals
+from kombu.transport import TRANSPORT_ALIASES, redis, virtual
+
+log = logging.getLogger("classyard.broker")
+
+#: Largest entry that is looked at: 10,000 URIs of ordinary length are far below, compressed.
+MOST_CHARACTERS: Final = 32 * 2**20
+
+
+class Channel(redis.Channel):
+    """Survives an entry that is not JSON."""
+
+    def _brpop_read(self, **options: Any) -> bool:
+        try:
+            return bool(super()._brpop_read(**options))  # type: ignore[no-untyped-call]
+        except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, nested without end
+            _drop(self.connection, type(error).__name__)
+            return True
+
+
+class Transport(redis.Transport):
+    """Drops entries that kombu could not make a message of."""
+
+    Channel = Channel
+
+    def _deliver(self, message: Any, queue: str) -> None:
+        if flaw := _flaw(message):
+            _drop(self, flaw)
+            return
+        super()._deliver(message, queue)  # type: ignore[no-untyped-call]
+
+
+def install() -> None:
+    """Make every Redis URL of this process use this transport."""
+    name = f"{__name__}:{Transport.__name__}"
+    TRANSPORT_ALIASES.update(redis=name, rediss=name)
+
+
+def _flaw(message: Any) -> str:
+    """Return what makes an entry unusable, or nothing."""
+    if not isinstance(message, dict):
+        return "no object"
+    properties = message.get("properties")
+    if not isinstance(properties, dict) or not isinstance(message.get("headers"), dict):
+        return "no properties or headers"
+    address = properties.get("delivery_info")
+    if not isinstance(properties.get("delivery_tag"), str) or not isinstance(address, dict):
+        return "no delivery tag or address"
+    if not all(isinstance(address.get(key), str) for key in ("exchange", "routing_key")):
+        return "no address"
+    return _body_flaw(message.get("body"), properties.get("body_encoding"))
+
+
+def _body_flaw(body: Any, encoding: Any) -> str:
+    if not isinstance(body, str) or len(body) > MOST_CHARACTERS or encoding != "base64":
+        return "no body, or a strange one"
+    try:
+        base64.b64decode(body, validate=True)
+    except (binascii.Error, ValueError):
+        return "the body is not base64"
+    return ""
+
+
+def _drop(transport: virtual.Transport, why: str) -> None:
+    log.warning("dropped junk from the queue: %s", why, extra={"action": "junk_dropped"})
+    signals.task_rejected.send(sender=transport, message=None, exc=None)

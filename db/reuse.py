@@ -1,0 +1,71 @@
+"""Answers that are there already: for a URI given twice, for content seen before, for URIs to skip."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from core.types import Classified, Prediction, ResultStatus
+from db.models import Job, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection, Row
+
+    from db.chunks import Terms
+
+_ANSWER = (Result.uri, Result.predictions, Result.width, Result.height, Result.content_hash)
+
+
+def by_uri(connection: Connection, terms: Terms, uris: Sequence[str]) -> dict[str, Classified]:
+    """Return what the job's own rows answer to any of `uris`."""
+    rows = connection.execute(
+        select(*_ANSWER).where(
+            # Literally: the partial index is only used for what it is known to hold.
+            Result.status == ResultStatus.OK.value,
+            Result.uri.in_(uris),
+            Result.job_id == terms.job_id,
+        )
+    )
+    return {row.uri: _classified(row, terms.top_k) for row in rows}
+
+
+def by_content(connection: Connection, terms: Terms, content_hash: str) -> Classified | None:
+    """Return what the job's model, the same to the last weight, said of this content in any job."""
+    row = connection.execute(
+        select(*_ANSWER)
+        .join(Job, Job.id == Result.job_id)
+        .where(
+            Result.status == ResultStatus.OK.value,
+            Result.content_hash == content_hash,
+            Job.model_fingerprint == terms.fingerprint,
+            Job.model == terms.model,
+            Job.top_k >= terms.top_k,
+        )
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else _classified(row, terms.top_k)
+
+
+def done_uris(
+    connection: Connection, model: str, fingerprint: str, uris: Sequence[str]
+) -> set[str]:
+    """Return those of `uris` that have labels by this very model, in whichever job."""
+    found = connection.execute(
+        select(Result.uri)
+        .join(Job, Job.id == Result.job_id)
+        .where(
+            Result.status == ResultStatus.OK.value,
+            Result.uri.in_(uris),
+            Job.model_fingerprint == fingerprint,
+            Job.model == model,
+        )
+    )
+    return set(found.scalars())
+
+
+def _classified(row: Row[Any], top_k: int) -> Classified:
+    predictions = tuple(Prediction(*one) for one in row.predictions[:top_k])
+    return Classified(predictions, row.width, row.height, row.content_hash)

@@ -1,0 +1,136 @@
+"""What goes wrong is one line that says what to do, with the right exit code, and in good time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broker.embedded import embedded_redis, embedded_url
+from core.settings import read_settings
+from db.migrate import migrate
+from db.session import open_database
+from tests.support.broker import connect
+from tests.support.record import Record
+from tests.support.yard import Yard
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.yard import Finished
+
+
+@pytest.fixture
+def bare(home: Path) -> Yard:
+    """A machine where nothing runs; the stub engine stands for any model."""
+    return Yard(read_settings(home=home, engine="stub", concurrency=1))
+
+
+def one_line(done: Finished, code: int, *said: str) -> None:
+    assert done.code == code, done.err
+    assert done.err.startswith("classyard: ")
+    assert done.err.count("\n") == 1, done.err
+    assert done.out == ""
+    for words in said:
+        assert words in done.err
+
+
+def jobs_in(yard: Yard) -> int:
+    database = open_database(yard.settings.database)
+    count = Record(database).sql("SELECT count(*) FROM jobs")[0][0]
+    database.close()
+    return int(count)
+
+
+def test_models_that_cannot_be_served(bare: Yard, tmp_path: Path) -> None:
+    picture = "file:///a.jpg"
+    done = bare.command("run", picture, "--model", "nosuch")
+    one_line(done, 1, "no model 'nosuch' (known: digits, mobilenet_v2, resnet50)", "model.toml")
+    weights = tmp_path / "mobilenet_v2" / "mobilenet_v2.weights.h5"
+    place = {"CLASSYARD_MODELS_DIR": str(tmp_path), "KERAS_HOME": str(tmp_path / "keras")}
+    for words in (("submit", picture), ("models", "check", "mobilenet_v2")):
+        done = bare.command(*words, **place)
+        one_line(done, 1, f"model 'mobilenet_v2' has no weights: put them at {weights}")
+    weights.parent.mkdir()
+    weights.write_text("<html>404 Not Found</html>")
+    done = bare.command("run", picture, **place)
+    one_line(done, 1, f"{weights}: not an HDF5 file")
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "model.toml").write_text("[input]\nheight = 32\nwidht = 32\n")
+    done = bare.command("run", picture, "--model", "own", **place)
+    one_line(done, 1, "own/model.toml: input.width")
+    database = open_database(bare.settings.database)
+    migrate(database)
+    database.close()
+    assert jobs_in(bare) == 0
+
+
+def test_sources_that_cannot_be_read(bare: Yard, tmp_path: Path) -> None:
+    manifest = tmp_path / "pictures.csv"
+    manifest.write_text("uri,n\nhttp://a/1.jpg,1\nhttp://a/2.jpg\n")
+    done = bare.command("run", str(manifest), "--model", "digits")
+    one_line(done, 1, "pictures.csv", "line 3", "1 fields where the header has 2")
+    (tmp_path / "empty").mkdir()
+    done = bare.command("run", str(tmp_path / "empty"), "--model", "digits")
+    one_line(done, 2, "no image in")
+    assert jobs_in(bare) == 0
+    done = bare.command("run", str(tmp_path / "nowhere"), "--model", "digits")
+    one_line(done, 2, "nowhere does not exist")
+
+
+def test_a_database_that_is_not_ready(bare: Yard, home: Path) -> None:
+    done = bare.command("jobs", CLASSYARD_DATABASE_URL=f"sqlite:///{home}/other.db")
+    one_line(done, 1, "run 'classyard migrate'")
+    url = "postgresql://me:secret@127.0.0.1:1/yard"
+    done = bare.command("status", "1", CLASSYARD_DATABASE_URL=url)
+    one_line(done, 1, "cannot use the database postgresql", "127.0.0.1")
+    assert "secret" not in done.err
+    done = bare.command("status", "99")
+    one_line(done, 1, "no job 99: 'classyard jobs' lists them")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("LEASE", "5", "must be shorter than"),
+        ("CONCURRENCY", "many", "CLASSYARD_CONCURRENCY"),
+        ("BROKER_URL", "redis://example.com", "without a password"),
+    ],
+)
+def test_a_setting_that_cannot_be(bare: Yard, name: str, value: str, said: str) -> None:
+    one_line(bare.command("jobs", **{f"CLASSYARD_{name}": value}), 1, "CLASSYARD_", said)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("nosuch",), ("submit",), ("status", "one"), ("run", "a.jpg", "--top-k", "0")],
+    ids=" ".join,
+)
+def test_usage(bare: Yard, words: tuple[str, ...]) -> None:
+    done = bare.command(*words)
+    assert done.code == 2
+    assert "Traceback" not in done.err
+    assert done.out == ""
+
+
+def test_without_redis_and_with_a_hung_one(bare: Yard, home: Path) -> None:
+    begun = time.monotonic()
+    done = bare.command("submit", "http://a/1.jpg", "--model", "digits")
+    one_line(done, 1, "Redis does not answer", "classyard up")
+    assert time.monotonic() - begun < 15
+    with embedded_redis(home):
+        with connect(embedded_url(home)) as client:
+            server = int(client.info("server")["process_id"])
+        os.kill(server, signal.SIGSTOP)
+        try:
+            begun = time.monotonic()
+            done = bare.command("submit", "http://a/1.jpg", "--model", "digits")
+            one_line(done, 1, "Redis does not answer")
+            assert time.monotonic() - begun < 15
+        finally:
+            os.kill(server, signal.SIGCONT)
+    assert jobs_in(bare) == 0

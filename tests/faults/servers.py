@@ -1,0 +1,156 @@
+"""Servers that can be made to misbehave: a Redis of the test's own, and a TCP proxy."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import subprocess
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import redis
+
+from broker.embedded import CONFIG, _server_binary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@dataclass
+class RedisServer:
+    """A Redis on a unix socket that can be killed, hung and started again."""
+
+    folder: Path
+    durable: bool = True
+    process: subprocess.Popen[bytes] = field(init=False)
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "own.sock"
+
+    @property
+    def url(self) -> str:
+        return f"redis+socket://{self.path}"
+
+    def client(self) -> redis.Redis:
+        return redis.Redis(unix_socket_path=str(self.path), socket_timeout=5)
+
+    def start(self) -> None:
+        config = {**CONFIG, "appendonly": "yes" if self.durable else "no"}
+        flags = [word for key, value in config.items() for word in (f"--{key}", value)]
+        self.process = subprocess.Popen(
+            [
+                *(_server_binary(), *flags, "--dir", str(self.folder)),
+                *("--unixsocket", str(self.path), "--logfile", "redis-own.log"),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            with contextlib.suppress(redis.RedisError), self.client() as client:
+                if client.ping():
+                    return
+            time.sleep(0.02)
+        raise AssertionError("Redis did not start")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def hang(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.go_on()
+            self.kill()
+
+
+class Proxy:
+    """Forwards a TCP port on loopback to a unix socket, and can go deaf or cut at a word."""
+
+    def __init__(self, target: Path) -> None:
+        #: May be changed: new lines then go elsewhere, or nowhere.
+        self.target = str(target)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        #: While set, bytes are swallowed and no connection is closed: a half-open line.
+        self.deaf = threading.Event()
+        #: Called with what a client sends; true cuts the line once the server has answered it.
+        self.cut: Callable[[bytes], bool] = lambda _sent: False
+        self.cuts = 0
+        self._open: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+        for line in self._open:
+            with contextlib.suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
+            line.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        server = socket.socket(socket.AF_UNIX)
+        cutting = threading.Event()
+        stale = self.deaf.is_set()
+        try:
+            server.connect(self.target)
+        except OSError:
+            client.close()
+            server.close()
+            return
+        self._open += [client, server]
+
+        def pump(source: socket.socket, sink: socket.socket, *, up: bool) -> None:
+            nonlocal stale
+            with contextlib.suppress(OSError):
+                while chunk := source.recv(65536):
+                    stale = stale or self.deaf.is_set()
+                    if stale:
+                        continue  # swallowed for ever: this line is dead, and nobody is told
+                    if up and self.cut(chunk):
+                        cutting.set()
+                    if not up and cutting.is_set():
+                        self.cuts += 1
+                        break  # the answer is not passed on
+                    sink.sendall(chunk)
+            if not stale:
+                _end(source, sink)
+
+        threading.Thread(
+            target=pump, args=(client, server), kwargs={"up": True}, daemon=True
+        ).start()
+        pump(server, client, up=False)
+
+
+def _end(*lines: socket.socket) -> None:
+    for line in lines:
+        with contextlib.suppress(OSError):
+            line.shutdown(socket.SHUT_RDWR)
+
+
+def eventually(holds: Callable[[], Any], seconds: float) -> bool:
+    """Wait until something holds; whether it did."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if holds():
+            return True
+        time.sleep(0.02)
+    return False

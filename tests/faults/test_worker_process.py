@@ -1,0 +1,221 @@
+"""The worker's processes: killed, paused, stopped, restarted; pictures that take them along."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.faults.servers import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.faults.lab import Lab
+
+Rounds = "Callable[[int, int], int]"
+sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+
+
+def test_f1_a_killed_worker_is_replaced(lab: Lab, rounds: Callable[[int, int], int]) -> None:
+    n = rounds(2, 20)
+    lab.workers(2)
+    lab.put(lab.naps(n * 400, 0.005))
+    for _ in range(n):
+        victim = lab.processes[-1]
+        lab.until(lambda victim=victim: lab.held(victim), what="a chunk in work")
+        time.sleep(lab.random.uniform(0, 0.05))
+        children, held = victim.children(), lab.held(victim)
+        victim.kill()
+        with lab.timed():
+            lab.workers(1)
+            lab.until(lambda held=held: lab.done(held), 30, "the victim's chunks")
+        assert eventually(lambda pids=children: not any(map(lives, pids)), 5)
+    lab.verdict("F1", n, "kill -9 of a worker in work, another started")
+
+
+@pytest.mark.faults_full
+@pytest.mark.timeout(600)
+def test_f1_by_default_settings_another_worker_takes_over_within_a_minute(
+    open_lab: Callable[..., Lab],
+) -> None:
+    n = 20
+    lab = open_lab(heartbeat=10, dead_after=35, sweep_interval=15, lost_after=60, grace=20)
+    lab.workers(1 + n, CLASSYARD_CONCURRENCY="1")
+    lab.put(lab.naps(4 * n + 400, 1.0), chunk_size=1)
+    victims = lab.processes[1:]
+    lab.until(lambda: all(map(lab.held, victims)), what="every victim in work")
+    watched: list[tuple[float, set[int]]] = []
+    for victim in victims:
+        time.sleep(lab.random.uniform(0, 2))
+        held = lab.held(victim)
+        victim.kill()
+        watched.append((time.monotonic(), held))
+    reclaimed = watch_claims(lab, watched, 80)
+    lab.recoveries += reclaimed
+    assert max(reclaimed) < 60
+    lab.verdict("F1d", n, "as F1, default settings, nobody restarts: a survivor takes over")
+
+
+def watch_claims(lab: Lab, watched: list[tuple[float, set[int]]], limit: float) -> list[float]:
+    """Return after how many seconds the chunks of each victim were free or in work again."""
+    took: list[float] = []
+    deadline = time.monotonic() + limit
+    waiting = [(at, held) for at, held in watched if held]
+    while waiting and time.monotonic() < deadline:
+        for at, held in list(waiting):
+            ids = ",".join(map(str, held))
+            stuck = lab.sql(
+                f"SELECT count(*) FROM chunks c WHERE c.id IN ({ids}) AND c.status = 'running'"
+                " AND c.attempts = 1"
+            )[0][0]
+            if not stuck:
+                took.append(time.monotonic() - at)
+                waiting.remove((at, held))
+        time.sleep(0.1)
+    assert not waiting, waiting
+    return took
+
+
+def test_f1_a_killed_child_is_replaced_within_ten_seconds(
+    open_lab: Callable[..., Lab], rounds: Callable[[int, int], int]
+) -> None:
+    n = rounds(1, 20)
+    lab = open_lab(heartbeat=10, dead_after=35, sweep_interval=15, lost_after=60, grace=20)
+    [worker] = lab.workers(1)
+    lab.put(lab.naps(n * 60 + 60, 0.05), chunk_size=4)
+    for _ in range(n):
+        lab.until(lambda: lab.sql(HELD_CHILD), what="a child in work")
+        chunk, child = lab.sql(HELD_CHILD)[0]
+        os.kill(child, signal.SIGKILL)
+        with lab.timed():
+            lab.until(lambda chunk=chunk: lab.done({chunk}), 30, "the child's chunk")
+        assert lab.recoveries[-1] < 10
+    assert worker.process.poll() is None
+    lab.verdict("F1c", n, "kill -9 of one child, default settings")
+
+
+HELD_CHILD = "SELECT id, child FROM chunks WHERE status = 'running'"
+
+
+@pytest.mark.parametrize("point", ["after_commit", "before_commit", "mid_insert"])
+def test_f2_f3_death_around_the_commit(
+    lab: Lab, point: str, rounds: Callable[[int, int], int]
+) -> None:
+    n = rounds(1, 20)
+    lab.dying_worker(point, n)
+    lab.put(lab.naps(n * 40, 0.002))
+    found = lab.verdict("F2" if point == "after_commit" else "F3", n, f"child killed {point}")
+    # A death before the commit costs a second run, one after it costs nothing.
+    assert found.extra >= (0 if point == "after_commit" else 1)
+    assert lab.sql("SELECT count(*) FROM results")[0][0] == n * 40
+    if point == "after_commit":
+        assert lab.settings.home.joinpath("after_commit.0").exists()
+
+
+@pytest.mark.faults_full
+def test_f5_a_zombies_late_commit_is_discarded(lab: Lab, rounds: Callable[[int, int], int]) -> None:
+    n = rounds(1, 10)
+    [zombie] = lab.workers(1)
+    lab.workers(1)
+    for _ in range(n):
+        lab.put(lab.naps(20, 0.1), chunk_size=5)
+        lab.until(lambda: lab.held(zombie), what="a chunk of the zombie")
+        held = lab.held(zombie)
+        everyone = [zombie.pid, *zombie.children()]
+        for pid in everyone:
+            os.kill(pid, signal.SIGSTOP)
+        with lab.timed():
+            lab.until(lambda held=held: lab.done(held), 30, "the zombie's chunks")
+        for pid in everyone:
+            os.kill(pid, signal.SIGCONT)
+        lab.quiet()
+        assert eventually(lambda: not lab.held(zombie), 10)
+    lab.verdict("F5", n, f"{lab.counter('commits_discarded')} late commits discarded")
+    assert lab.counter("commits_discarded") >= n
+
+
+@postgresql
+def test_f14_a_rolling_restart_burns_no_attempts(
+    lab: Lab, rounds: Callable[[int, int], int]
+) -> None:
+    n = rounds(2, 20)
+    lab.workers(2)
+    lab.put(lab.naps(n * 150, 0.05))
+    for number in range(n):
+        leaving = lab.processes[number]
+        lab.until(lambda leaving=leaving: lab.held(leaving), what="a chunk in work")
+        with lab.timed():
+            assert leaving.stop(seconds=15) == 0
+        lab.workers(1)
+    found = lab.verdict("F14", n, "SIGTERM, one worker after the other; recovery: exit")
+    assert found.extra == 0
+
+
+@pytest.mark.faults_full
+def test_f14_a_long_chunk_is_handed_back_within_the_grace_time(lab: Lab) -> None:
+    [leaving] = lab.workers(1)
+    lab.put(lab.naps(100, 0.3), chunk_size=25)
+    lab.until(lambda: lab.held(leaving), what="a chunk in work")
+    with lab.timed():
+        assert leaving.stop(seconds=15) == 0
+    assert lab.recoveries[-1] < lab.settings.grace + 3
+    assert not lab.sql("SELECT 1 FROM chunks WHERE status = 'running' OR attempts > 0")
+    lab.workers(2)
+    assert lab.verdict("F14g", 1, "SIGTERM in a chunk longer than GRACE; recovery: exit").extra == 0
+
+
+@pytest.mark.faults_full
+@pytest.mark.parametrize("signals", [(signal.SIGQUIT,), (signal.SIGINT, signal.SIGINT)])
+def test_f15_a_cold_stop_loses_nothing(
+    lab: Lab, signals: tuple[int, ...], rounds: Callable[[int, int], int]
+) -> None:
+    n = rounds(1, 10)
+    lab.put(lab.naps(n * 100, 0.02))
+    for _ in range(n):
+        [victim] = lab.workers(1)
+        lab.until(lambda victim=victim: lab.held(victim), what="a chunk in work")
+        for signum in signals:
+            victim.process.send_signal(signum)
+            time.sleep(0.3)
+        victim.process.wait(20)
+    lab.workers(1)
+    lab.verdict("F15", n, "SIGQUIT, or SIGINT twice")
+
+
+@sqlite
+@pytest.mark.parametrize("kind", ["segv", pytest.param("crash", marks=pytest.mark.faults_full)])
+def test_f16_a_picture_that_kills_its_worker_is_found(lab: Lab, kind: str) -> None:
+    [worker] = lab.workers(1)
+    uris = lab.naps(64, 0.001)
+    uris[41] = f"stub://{kind}/poison"
+    with lab.timed():
+        job = lab.put(uris, chunk_size=64)
+        assert lab.finish(job) == "completed_with_errors"
+    failed = lab.sql("SELECT position, error_code FROM results WHERE status = 'failed'")
+    assert [tuple(row) for row in failed] == [(41, "worker_crash")]
+    assert worker.process.poll() is None
+    lab.verdict("F16", 1, f"a picture that ends the process ({kind}): 63 neighbours labelled")
+
+
+@pytest.mark.faults_full
+def test_f16_a_picture_that_hangs_is_found(lab: Lab) -> None:
+    lab.dying_worker("short_watchdog", 1)
+    uris = lab.naps(64, 0.001)
+    uris[7] = "stub://hang/poison"
+    with lab.timed():
+        job = lab.put(uris, chunk_size=64)
+        assert lab.finish(job, 90) == "completed_with_errors"
+    lab.verdict("F16h", 1, "a picture that hangs; stall watchdog 2 s")
+
+
+def lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -1,0 +1,89 @@
+"""The schema: reached from nothing, once, by whoever comes first; equal to what the code declares."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import text
+
+from core.errors import DatabaseError
+from db.migrate import head, migrate, require_schema, revision
+from db.models import Base
+from db.session import Database, open_database
+from tests.support.record import Record, uris
+
+
+def test_migrating_twice_changes_nothing_and_keeps_the_rows(database: Database) -> None:
+    record = Record(database)
+    job = record.job(uris(3))
+    record.work_off(job)
+    assert migrate(database) == head() == revision(database)
+    require_schema(database)
+    assert len(record.rows(job)) == 3
+
+
+def test_the_migrations_build_what_the_code_declares(database: Database) -> None:
+    def differences(connection: object) -> list[object]:
+        return compare_metadata(MigrationContext.configure(connection), Base.metadata)
+
+    assert database.read(differences) == []
+
+
+def test_an_empty_database_is_refused_with_the_command_that_mends_it(database_url: str) -> None:
+    opened = open_database(database_url)
+    with pytest.raises(DatabaseError, match="revision none.*run 'classyard migrate'"):
+        require_schema(opened)
+    opened.close()
+
+
+def test_many_migrate_an_empty_database_at_once(database_url: str) -> None:
+    def migrate_alone(_: int) -> str:
+        opened = open_database(database_url)
+        try:
+            return migrate(opened)
+        finally:
+            opened.close()
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(migrate_alone, range(4))) == [head()] * 4
+
+
+def test_a_newer_database_is_left_alone(database: Database) -> None:
+    database.write(lambda c: c.execute(text("UPDATE alembic_version SET version_num = '9999'")))
+    for refused in (migrate, require_schema):
+        with pytest.raises(DatabaseError, match="9999"):
+            refused(database)
+
+
+def test_the_databases_refuse_words_that_are_not_ours(database: Database) -> None:
+    record = Record(database)
+    record.job(uris(1))
+    for table in ("jobs", "chunks"):
+        with pytest.raises(Exception, match=f"ck_{table}_status"):
+            record.change(f"UPDATE {table} SET status = 'lost'")
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("mysql://localhost/yard", "'mysql' is neither sqlite nor postgresql"),
+        ("sqlite://", "SQLite needs a file"),
+        ("sqlite:///:memory:", "SQLite needs a file"),
+        ("not a url", "not a SQLAlchemy URL"),
+    ],
+)
+def test_urls_that_name_no_database_of_ours(url: str, said: str) -> None:
+    with pytest.raises(DatabaseError, match=said):
+        open_database(url)
+
+
+def test_a_server_that_is_not_there_is_named_without_its_password() -> None:
+    opened = open_database("postgresql://me:secret@127.0.0.1:1/yard")
+    with pytest.raises(DatabaseError, match="cannot use the database") as caught:
+        revision(opened)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    opened.close()

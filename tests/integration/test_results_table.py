@@ -1,0 +1,98 @@
+"""What `classyard results` prints fits the terminal, and no column is lost to the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from rich.cells import cell_len
+
+from db.results import ResultFilter
+from producer.answers import uncertain
+from producer.cli.tables import diff_table, elide, results_table, score_table, uncertain_table
+from producer.diff import diff
+from producer.score import score
+from tests.support.answers import Image, add_job
+
+if TYPE_CHECKING:
+    from db.session import Database
+
+NAME = "a-photograph-with-a-rather-long-name-for-a-file.jpeg"
+LABELS = ["European_fire_salamander", *(f"a_class_with_a_long_name_{rank}" for rank in range(5))]
+IMAGES = [
+    Image(f"file:///photos/{NAME}", {LABELS[0]: 0.8765, LABELS[1]: 0.01, LABELS[2]: 0.005}),
+    Image("file:///photos/" + "%E5%9B%BE" * 40 + ".jpg", {LABELS[1]: 1.0, LABELS[2]: 0.0}),
+    Image("file:///photos/[red]x", code="timeout_read"),
+]
+
+
+@pytest.mark.parametrize("columns", [50, 60, 80, 100, 200])
+def test_numbers_are_whole_and_names_show_both_ends_at_any_width(
+    database: Database,
+    columns: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    job = add_job(database, IMAGES, labels=LABELS)
+    results_table(database, job, ResultFilter())
+    heading, *rows = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["#", "image", "label", "score", "next", "best"]
+    assert all(cell_len(row) <= columns for row in rows)
+    assert rows[0].startswith("0  a-photo")
+    assert ".jpeg" in rows[0]
+    assert "Euro" in rows[0]
+    assert " 87.7%" in rows[0] or " 87.6%" in rows[0]
+    assert " 100.0%" in rows[1]
+    assert "[red]x" in rows[2]
+    uncertain_table(uncertain(database, job, ResultFilter(), 5))
+    first = capsys.readouterr().out.splitlines()[1]
+    assert first.split()[-2:] == ["0.866", "0.62"]
+
+
+def test_a_pipe_gets_everything_and_no_colour(
+    database: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    results_table(database, add_job(database, IMAGES, labels=LABELS), ResultFilter())
+    shown = capsys.readouterr().out
+    assert NAME in shown
+    assert f"{LABELS[1]} 1%, {LABELS[2]} 0%" in shown
+    assert "\x1b" not in shown
+
+
+def test_jobs_compared_and_scored_are_told_in_words(
+    database: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    extra = {"[t]": "1"}
+    a = add_job(database, [Image("file:///a.jpg", {"1": 0.75, "2": 0.2}, extra=extra)] * 3)
+    b = add_job(database, [Image("file:///a.jpg", {"2": 0.5, "1": 0.4}, extra=extra)] * 2)
+    diff_table(diff(database, a, b), 5)
+    shown = capsys.readouterr().out
+    assert "2 images have labels in both, 0 of them the same: agreement 0.00%" in shown
+    assert "only A has 1, only B 0" in shown
+    assert ["2", "1", "2"] in [line.split() for line in shown.splitlines()]
+    assert ["a.jpg", "1", "75.0%", "2", "50.0%"] in [line.split() for line in shown.splitlines()]
+    score_table(score(database, Path("no models"), b, "[t]"), 5)
+    shown = capsys.readouterr().out
+    assert "against column '[t]' (label)" in shown
+    assert "2 images scored: top-1 0.00%, top-3 100.00%, calibration error 0.5000" in shown
+    assert ["1", "2", "-", "0.0%"] in [line.split() for line in shown.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "elided"),
+    [
+        ("abc", 3, "abc"),
+        ("abcdefgh", 5, "ab…gh"),
+        ("abcdefgh", 4, "ab…h"),
+        ("图图图图", 5, "图…图"),
+        ("图图图图", 6, "图…图"),
+        ("abc", 1, "…"),
+    ],
+)
+def test_names_are_elided_in_the_middle(text: str, width: int, elided: str) -> None:
+    assert elide(text, width) == elided
+    assert cell_len(elided) <= width

@@ -1,0 +1,71 @@
+"""Doctor tells a worker that works from one that merely lives."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from core.settings import read_settings
+from tests.support.yard import Yard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def yard(home: Path, database_url: str, broker_url: str) -> Iterator[Yard]:
+    settings = read_settings(
+        home=home, database_url=database_url, broker_url=broker_url, engine="stub", concurrency=1,
+        heartbeat=1, grace=1, dead_after=4, lost_after=1, sweep_interval=1,
+    )  # fmt: skip
+    with Yard(settings) as opened:
+        yield opened
+
+
+def verdict(yard: Yard) -> tuple[int, str]:
+    done = yard.command("doctor", "--worker", "--json")
+    (finding,) = json.loads(done.out)
+    assert finding["ok"] == (done.code == 0)
+    return done.code, finding["text"]
+
+
+def test_a_worker_that_is_stopped_is_not_healthy(yard: Yard) -> None:
+    code, said = verdict(yard)
+    assert (code, "gave a sign of life" in said) == (1, True)
+    worker = yard.worker()
+    assert verdict(yard)[0] == 0
+    family = [worker.pid, *worker.children()]
+    for pid in family:
+        os.kill(pid, signal.SIGSTOP)
+    yard.submit(["stub://a"])
+    yard.until(lambda: verdict(yard)[0] == 1, 30, "the verdict")
+    for pid in family:
+        os.kill(pid, signal.SIGCONT)
+    yard.until(lambda: verdict(yard)[0] == 0, 30, "the recovery")
+
+
+def test_a_worker_that_lives_but_takes_nothing_is_not_healthy(yard: Yard) -> None:
+    yard.worker()
+    # What a worker with a lost subscription looks like: it beats, it answers, it consumes nothing.
+    yard.until(
+        lambda: yard.desk.app.control.cancel_consumer("classyard", reply=True, timeout=5, limit=1),
+        what="the worker's answer",
+    )
+    time.sleep(4.5)
+    assert verdict(yard)[0] == 0, "idle is healthy"
+    job = yard.submit(["stub://a"])
+    assert verdict(yard)[0] == 0, "a chunk that has just come may wait"
+    yard.until(lambda: verdict(yard)[0] == 1, 30, "the verdict")
+    assert "took no chunk for 4 s, though chunks wait: restart it" in verdict(yard)[1]
+    whole = yard.command("doctor")
+    assert whole.code == 1
+    assert "restart it" in whole.out.replace("\n", " ")
+    yard.desk.app.control.add_consumer("classyard", reply=True, timeout=5)
+    assert yard.finish(job) == "completed"
+    assert verdict(yard)[0] == 0

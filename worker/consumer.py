@@ -1,0 +1,61 @@
+"""Celery's consumer, made to live through outages and to count what it cannot read."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from celery.worker import state
+from celery.worker.consumer import Consumer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from worker.keeper import Keeper
+
+log = logging.getLogger("classyard.worker")
+
+#: Most seconds between two tries to reach Redis again.
+LONGEST_WAIT: Final = 5
+
+
+def make_consumer(keeper: Keeper) -> type[Consumer]:
+    """Return the consumer class of a worker with this keeper."""
+
+    class KeptConsumer(Consumer):  # type: ignore[misc]
+        """Goes on giving signs of life while it waits for Redis."""
+
+        def ensure_connected(self, conn: Any) -> Any:
+            """Connect, however long it takes."""
+            # Waiting blocks Celery's loop and with it the timers: without these signs of life an
+            # outage of Redis would make every worker look dead, and running chunks be run twice.
+            connected = conn.ensure_connection(
+                _say_why,
+                None,
+                interval_start=1,
+                interval_step=1,
+                interval_max=LONGEST_WAIT,
+                callback=_each(state.maybe_shutdown, keeper.beat_if_due),
+            )
+            self.first_connection_attempt = False
+            return connected
+
+        def on_decode_error(self, message: Any, exc: Exception) -> None:
+            """Count a message whose body cannot be read."""
+            super().on_decode_error(message, exc)
+            keeper.count("messages_refused")
+
+    return KeptConsumer
+
+
+def _say_why(error: Exception, wait: float) -> None:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    log.warning("Redis is away (%s): trying again in %.0f s", reason, wait)
+
+
+def _each(*calls: Callable[[], object]) -> Callable[[], None]:
+    def call() -> None:
+        for one in calls:
+            one()
+
+    return call
