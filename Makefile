@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --custom-compile-command "make lock" pyproject.toml
 
-.PHONY: demo test faults check install format lint types contracts lock audit clean
+.PHONY: demo test faults check install format lint types contracts lock bench audit clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list.
@@ -52,12 +52,17 @@ contracts: install
 lock: install  ## Pin all dependencies anew.
 	$(BIN)/pip install --quiet uv
 	$(LOCK) --all-extras --group dev -o locks/dev.txt
+	$(LOCK) --all-extras --group dev --group bench -o locks/bench.txt
 	$(LOCK) -o locks/producer.txt
 	$(LOCK) --extra worker -o locks/worker.txt
 	$(LOCK) --extra worker --extra tensorflow -o locks/tensorflow.txt
 
+bench: install  ## Run all benchmarks and write docs/benchmarks.md: an hour, on a quiet machine.
+	$(BIN)/pip install --quiet --require-hashes -r locks/bench.txt
+	$(BIN)/python -m benchmarks.all
+
 audit: install  ## Look for known vulnerabilities in the pinned dependencies (needs the network).
-	$(BIN)/pip-audit --require-hashes --disable-pip -r locks/dev.txt
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r locks/dev.txt
 
 clean:  ## Remove the virtual environment and caches.
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

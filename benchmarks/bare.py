@@ -37,7 +37,7 @@ class BareLoop:
         start = time.monotonic()
         for pipe in self._pipes:
             pipe.send("go")
-        last = max(pipe.recv() for pipe in self._pipes)
+        last: float = max(pipe.recv() for pipe in self._pipes)
         return self._count / (last - start)
 
 

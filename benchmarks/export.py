@@ -45,7 +45,7 @@ SELECT :job, i, i / 512, 'https://images.example.org/2024/camera-' || (i % 40) |
        CASE WHEN i % 100 <> 0 THEN {json_open}'[[' || ((i + :shift) % 10) || ',"' || ((i + :shift) % 10) || '",' || (0.5 + (i % 50) / 100.0)
             || '],[1,"1",0.004],[2,"2",0.003],[3,"3",0.002],[4,"4",0.001]]'{json_close} END,
        CASE WHEN i % 100 = 0 THEN 'http_4xx' END, CASE WHEN i % 100 = 0 THEN 'HTTP 404' END,
-       1024, 768, '0123456789abcdef0123456789abcdef',
+       1024, 768, CAST(10000000 + i AS text) || '0123456789abcdef01234567',
        {json_open}'{{"camera": "north", "truth": "' || (i % 10) || '"}}'{json_close},
        'digits', 'host/1:2:3', {zone}'2024-05-06 07:08:09.000000', 1
 FROM n

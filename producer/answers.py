@@ -78,7 +78,9 @@ def answer(row: Row[Any]) -> ImageResult:
         position=row.position,
         uri=row.uri,
         status=ResultStatus(row.status),
-        predictions=tuple(Prediction(*ranked) for ranked in row.predictions or ()),
+        predictions=tuple(
+            Prediction(index, label, float(score)) for index, label, score in row.predictions or ()
+        ),
         error_code=row.error_code,
         error=row.error,
         width=row.width,

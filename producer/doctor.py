@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from db.session import Database
     from db.workers import LiveWorker
 
-#: Releases that mend the Lua faults of 2025 (CVE-2025-49844), per series.
-SAFE_REDIS = {6: (6, 2, 20), 7: (7, 4, 6), 8: (8, 2, 2)}
+#: First releases of each series that mend the Lua faults of 2025 (CVE-2025-49844), oldest first.
+SAFE_REDIS = ((6, 2, 20), (7, 2, 11), (7, 4, 6), (8, 2, 2))
 #: Seconds without a finished chunk, though chunks wait and workers live, that mean standstill.
 STANDSTILL = 600
 
@@ -46,23 +47,23 @@ def examine(settings: Settings) -> list[Finding]:
 def examine_worker(settings: Settings) -> Finding:
     """Look at the workers of this host only, by what they get done: the health check of a container."""
     try:
-        database = open_database(settings.database, tries=1)
-        live = database.read(workers.live_workers, settings.dead_after)
-        host = socket.gethostname()
-        here = [worker for worker in live if worker.info.host == host]
-        if not here:
-            return Finding(
-                False,
-                "worker",
-                f"none of host {host} gave a sign of life for {settings.dead_after:g} s",
-            )
-        return _progress(database, here, settings) or Finding(
-            True, "worker", f"{len(here)} of host {host} live and take what waits"
-        )
+        with closing(open_database(settings.database, tries=1)) as database:
+            return _own_workers(database, settings)
     except ClassyardError as error:
         return Finding(False, "worker", str(error))
     except DBAPIError as error:
         return Finding(False, "worker", f"the database failed: {first_line(error)}")
+
+
+def _own_workers(database: Database, settings: Settings) -> Finding:
+    live = database.read(workers.live_workers, settings.dead_after)
+    host = socket.gethostname()
+    here = [worker for worker in live if worker.info.host == host]
+    if not here:
+        said = f"none of host {host} gave a sign of life for {settings.dead_after:g} s"
+        return Finding(False, "worker", said)
+    said = f"{len(here)} of host {host} live and take what waits"
+    return _progress(database, here, settings) or Finding(True, "worker", said)
 
 
 def first_line(error: DBAPIError) -> str:
@@ -86,14 +87,13 @@ def _progress(database: Database, live: Sequence[LiveWorker], settings: Settings
 
 def _database(settings: Settings) -> Iterator[Finding]:
     try:
-        database = open_database(settings.database, tries=1)
-        require_schema(database)
+        with closing(open_database(settings.database, tries=1)) as database:
+            require_schema(database)
+            where = database.engine.url.render_as_string(hide_password=True)
+            yield Finding(True, "database", where)
+            yield from _workers(database, settings)
     except ClassyardError as error:
         yield Finding(False, "database", str(error))
-        return
-    yield Finding(True, "database", database.engine.url.render_as_string(hide_password=True))
-    yield from _workers(database, settings)
-    database.close()
 
 
 def _workers(database: Database, settings: Settings) -> Iterator[Finding]:
@@ -118,22 +118,31 @@ def _redis(settings: Settings) -> Iterator[Finding]:
     try:
         with app.connection_for_write() as connection:
             client = connection.default_channel.client
-            version = str(client.info("server")["redis_version"])
+            server = client.info("server")
     except BROKER_ERRORS as error:
         hint = "" if settings.broker_url else " ('classyard up' starts the embedded one)"
         yield Finding(False, "redis", f"{broker_error('does not answer', error)}{hint}")
         return
     finally:
         app.close()
-    found = tuple(int(part) for part in version.split(".")[:3])
-    safe = SAFE_REDIS.get(found[0], (0,))
+    version = str(server["redis_version"])
+    least = safe_release(version)
     if not settings.broker_url:
         yield Finding(True, "redis", f"{version} (embedded, on a private socket)")
-    elif found >= safe:
-        yield Finding(True, "redis", version)
+    elif "valkey_version" in server:  # which numbers its own releases, and names an old Redis
+        yield Finding(True, "redis", f"Valkey {server['valkey_version']}")
     else:
-        least = ".".join(map(str, safe))
-        yield Finding(False, "redis", f"{version} has known security holes: {least} or newer")
+        holes = f" has known security holes: {least} or newer" if least else ""
+        yield Finding(not least, "redis", f"{version}{holes}")
+
+
+def safe_release(version: str) -> str:
+    """Return the release that mends what `version` of Redis is open to; nothing if it is not."""
+    found = tuple(int(part) for part in version.split(".")[:3])
+    for safe in SAFE_REDIS:
+        if found[:2] <= safe[:2]:
+            return "" if found >= safe else ".".join(map(str, safe))
+    return ""
 
 
 def _models(settings: Settings) -> Iterator[Finding]:

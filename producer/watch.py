@@ -100,6 +100,5 @@ def obstacle(desk: Desk, progress: Progress) -> str:
 def _sweep(desk: Desk) -> None:
     try:
         sweep(desk.app, desk.database, desk.settings)
-        deliver_due(desk.database, desk.settings)
     except BrokerError:
         return  # Redis is away: the next sweep comes soon, and the job's state is in SQL

@@ -112,7 +112,7 @@ def _arrive(keeper: Keeper) -> None:
         try:
             return keeper.arrive()
         except (ClassyardError, DBAPIError) as error:
-            if not isinstance(error.__cause__ or error, DBAPIError):
+            if not any(isinstance(e, DBAPIError) for e in (error, error.__cause__)):
                 raise
             log.warning("%s", str(error).splitlines()[0], extra={"action": "database_awaited"})
             state.maybe_shutdown()

@@ -35,7 +35,7 @@ def read_message(fields: dict[str, Any]) -> ChunkMessage:
     """
     if set(fields) != {"v", "job_id", "chunk_id", "digest", "uris"}:
         raise BadMessageError("unknown or missing fields")
-    if fields["v"] != VERSION:
+    if type(fields["v"]) is not int or fields["v"] != VERSION:
         raise BadMessageError("unknown version")
     job_id, chunk_id, uris = fields["job_id"], fields["chunk_id"], fields["uris"]
     if type(job_id) is not int or type(chunk_id) is not int or not isinstance(uris, list):

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import sys
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -135,29 +136,27 @@ def jobs_table(found: list[JobProgress]) -> Table:
 
 def accounting(desk: Desk, glance: Glance) -> None:
     """Print where a job stands: the accounting line, rate, stages, obstacle, failures."""
-    console = out()
+    say = partial(out().print, soft_wrap=True)
     progress = glance.progress
-    console.print(
+    say(
         f"job {progress.job_id}  {_status(progress.status)}  {escape(progress.name)}  "
         f"[dim]{escape(progress.model)} {progress.fingerprint[:12]}[/]"
     )
-    console.print(identity(progress))
+    say(identity(progress))
     if progress.elapsed:
-        console.print(
-            f"{duration(progress.elapsed)}, {progress.rate:.1f} images/s{_stages(progress)}"
-        )
+        say(f"{duration(progress.elapsed)}, {progress.rate:.1f} images/s{_stages(progress)}")
     if glance.seconds_left is not None:
-        console.print(f"{glance.pace.limit()}; {duration(glance.seconds_left)} left")
+        say(f"{glance.pace.limit()}; {duration(glance.seconds_left)} left")
     _further(progress)
     if glance.obstacle:
-        console.print(f"[yellow]waiting: {escape(glance.obstacle)}[/]")
+        say(f"[yellow]waiting: {escape(glance.obstacle)}[/]")
     _failures(desk.database, progress)
 
 
 def summary(desk: Desk, progress: JobProgress) -> None:
     """Print the end of a job and how to ask the table for more."""
-    console = out()
-    console.print(
+    say = partial(out().print, soft_wrap=True)
+    say(
         f"job {progress.job_id} {_status(progress.status)}: {identity(progress)} "
         f"in {duration(progress.elapsed)} ({progress.rate:.1f} images/s)"
     )
@@ -170,8 +169,8 @@ def summary(desk: Desk, progress: JobProgress) -> None:
         else f"psql '{where.set(drivername='postgresql').render_as_string(hide_password=True)}'"
     )
     query = f"SELECT * FROM results WHERE job_id = {progress.job_id} LIMIT 10"  # noqa: S608 - shown
-    console.print(f"\nAsk for more: classyard results {progress.job_id} --help", soft_wrap=True)
-    console.print(f'or in SQL:    {escape(shell)} "{query}"', soft_wrap=True)
+    say(f"\nAsk for more: classyard results {progress.job_id} --help")
+    say(f'or in SQL:    {escape(shell)} "{query}"')
 
 
 def identity(progress: JobProgress) -> str:
@@ -278,7 +277,7 @@ def _status(status: JobStatus) -> str:
 
 def duration(seconds: float) -> str:
     """Return a span in words a person reads at a glance."""
-    if seconds < 60:
+    if seconds < 59.95:  # what is shown as 60.0 is a minute
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

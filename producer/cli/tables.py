@@ -78,7 +78,7 @@ def results_table(database: Database, job_id: int, chosen: ResultFilter) -> None
         Column("#"), Column("image", 3), Column("label", 2), Column("score"), Column("next best", 1)
     ]  # fmt: skip
     print_table(columns, rows)
-    if len(rows) == TABLE_ROWS and chosen.limit is None:
+    if len(rows) == TABLE_ROWS and chosen.limit != TABLE_ROWS:
         err().print(f"the first {TABLE_ROWS:,}; all of them: classyard export {job_id} -o FILE")
 
 

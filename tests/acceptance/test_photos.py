@@ -29,7 +29,9 @@ def breakages(photo: bytes) -> dict[str, Callable[[Path], Any]]:
     for n in range(4):
         made[f"a-empty-{n}.jpg"] = lambda path: path.write_bytes(b"")
         made[f"n-cut-{n}.jpg"] = lambda path, n=n: path.write_bytes(photo[: 400 << n])
-        made[f"m-text-{n}.jpg"] = lambda path, n=n: path.write_text("not a picture\n" * 99 * n + "x")
+        made[f"m-text-{n}.jpg"] = lambda path, n=n: path.write_text(
+            "not a picture\n" * 99 * n + "x"
+        )
         made[f"z-dangling-{n}.jpg"] = lambda path: path.symlink_to("nowhere.jpg")
         made[f"q-folder-{n}.jpg"] = lambda path: path.mkdir()
     return made
@@ -45,9 +47,7 @@ CODES = {
 
 
 @pytest.fixture
-def photo_yard(
-    home: Path, database_url: str, converted: Path, photo_models: Path
-) -> Yard:
+def photo_yard(home: Path, database_url: str, converted: Path, photo_models: Path) -> Yard:
     furnish(home, converted)
     database = open_database(database_url)
     migrate(database)

@@ -88,9 +88,7 @@ def test_a_job_is_printed_exported_compared_scored_and_pruned(
     assert (same["compared"], same["agreement"], same["failed_both"]) == (40, 1, 2)
     found = json.loads(ok(yard.command("score", job, "--json")))
     assert (found["scored"], found["failed"], found["top_1"]) == (40, 2, 0.75)
-    refused(yard.command("score", job, "--truth-column", "camera"), "'north'", "'south'", "digits")
 
-    refused(yard.command("prune", "--before", "0h"), "--yes")
     old = json.loads(ok(yard.command("prune", "--before", "0h", "--dry-run", "--json")))
     assert [found["results"] for found in old["jobs"]] == [42, 42]
     assert yard.sql("SELECT count(*) FROM results")[0][0] == 84
@@ -98,7 +96,6 @@ def test_a_job_is_printed_exported_compared_scored_and_pruned(
     assert all(
         yard.sql(f"SELECT count(*) FROM {t}")[0][0] == 0 for t in ("jobs", "chunks", "results")
     )
-    refused(yard.command("results", job), f"no job {job}")
 
 
 @pytest.fixture
@@ -122,8 +119,8 @@ def test_a_file_is_whole_or_not_there(full: Yard, tmp_path: Path) -> None:
     target = tmp_path / "x.csv"
     refused(full.command("export", "1", "-o", str(tmp_path / "no" / "x.csv")), "no folder")
     refused(full.command("export", "1", "-f", "csv", "-o", str(tmp_path)), "is a folder")
-    refused(full.command("export", "1", "-o", "x.xls"), ".parquet")
     refused(full.command("export", "7", "-o", str(target)), "no job 7")
+    refused(full.command("prune", "--before", "0h"), "--yes")
     assert list(tmp_path.iterdir()) == []
     target.write_text("as it was")
     # A limit on the size of files ends a write in the middle, as a full disk does.

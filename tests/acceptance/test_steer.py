@@ -8,6 +8,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from db import queries
 from tests.support.yard import ROOT, Yard
 
@@ -79,6 +81,7 @@ def test_a_small_job_and_a_high_one_overtake_and_a_cancelled_one_stops(yard: Yar
     assert f"job {large} is cancelled" in again.err
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_a_job_is_paused_resumed_and_retried(yard: Yard) -> None:
     gate = yard.settings.home / "gate"
     needy = [f"stub://needs/{gate}?{number}" for number in range(3)]
@@ -120,6 +123,7 @@ def test_a_job_is_paused_resumed_and_retried(yard: Yard) -> None:
     assert (final["ok"], final["failed"], final["retrying"]) == (163, 1, 0)
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_job_that_fails_too_often_is_stopped(yard: Yard) -> None:
     uris = [f"stub://fail/http_4xx/{number}" for number in range(400)]
     yard.worker()

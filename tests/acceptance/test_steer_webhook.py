@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from core.settings import Settings
 
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 SECRET = "a secret of this test"
 
 
@@ -109,7 +110,6 @@ def test_a_notice_is_signed_and_delivered_again_until_it_is_taken(settings: Sett
         assert (told["job_id"], told["status"], told["ok"]) == (second, "completed", 1)
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_notice_goes_nowhere_else(settings: Settings) -> None:
     with Receiver([]).listening() as receiver:
         allowed = opened(settings, receiver.port)

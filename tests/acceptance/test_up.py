@@ -148,7 +148,11 @@ def test_looking_after_the_yard(up: Yard) -> None:
     assert json.loads(swept.out)["dead"] == 0
     examined = up.command("doctor", "--json")
     assert examined.code == 0, examined.out
-    assert {found["subject"] for found in json.loads(examined.out)} >= {"database", "redis", "workers"}
+    assert {found["subject"] for found in json.loads(examined.out)} >= {
+        "database",
+        "redis",
+        "workers",
+    }
     named = {model["name"]: model for model in json.loads(up.command("models", "--json").out)}
     assert named["digits"]["state"] == "ready"
     assert named["mobilenet_v2"]["labels"] == 1000

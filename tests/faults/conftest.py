@@ -31,6 +31,8 @@ def full(config: pytest.Config) -> bool:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if full(config):
+        for item in items:
+            item.add_marker(pytest.mark.timeout(900), append=False)  # many repeats
         return
     dropped = [item for item in items if item.get_closest_marker("faults_full")]
     config.hook.pytest_deselected(items=dropped)

@@ -34,11 +34,14 @@ def main() -> None:
 
 
 def install(point: str, times: int) -> None:  # noqa: PLR0912  (one line per point)
-    def die() -> None:
+    def die(pid: int = 0) -> None:
         if take(point, times):
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(pid or os.getpid(), signal.SIGKILL)
+            time.sleep(5)
 
     match point:
+        case "before_claim":  # with the parent: the message is handed out, the chunk not claimed
+            wrap_write(db.chunks.claim, before=lambda: die(os.getppid()))
         case "before_commit":
             wrap_write(db.chunks.complete, inside=die)
         case "after_commit":
@@ -81,6 +84,7 @@ def take(point: str, times: int) -> bool:
 
 def wrap_write(
     work: Callable[..., Any],
+    before: Callable[[], None] | None = None,
     inside: Callable[[], None] | None = None,
     after: Callable[[], None] | None = None,
 ) -> None:
@@ -97,6 +101,8 @@ def wrap_write(
                 inside()
             return done
 
+        if before:
+            before()
         result = plain(self, dying, *args, **kwargs)
         if after:
             after()

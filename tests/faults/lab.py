@@ -7,6 +7,8 @@ import io
 import json
 import os
 import random
+import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -110,6 +112,13 @@ class Lab(Yard):
         """How many results there are."""
         return int(self.sql("SELECT count(*) FROM results")[0][0])
 
+    def keep_busy(self, seconds: float = 4.0, chunk_size: int = 8) -> None:
+        """See to it that two children have work for some time."""
+        pending = self.sql("SELECT coalesce(sum(size), 0) FROM chunks WHERE status <> 'done'")
+        missing = int(seconds * 200) - pending[0][0]
+        if missing > 0:
+            self.put(self.naps(max(missing, 80), 0.01), chunk_size)
+
     def held(self, running: Running) -> set[int]:
         """The chunks that a worker runs."""
         found = self.sql(
@@ -118,6 +127,36 @@ class Lab(Yard):
             pid=running.pid,
         )
         return {row.id for row in found}
+
+    def freeze(self, running: Running) -> list[int]:
+        """Stop a worker with its children, but not in a SQLite transaction: that stops everybody."""
+        everyone = [running.pid, *running.children()]
+        for _ in range(50):
+            for pid in everyone:
+                os.kill(pid, signal.SIGSTOP)
+            if not self.locked():
+                return everyone
+            self.thaw(everyone)
+            time.sleep(0.05)
+        raise AssertionError("the worker is always in a transaction")
+
+    def thaw(self, pids: Sequence[int]) -> None:
+        """Let stopped processes go on."""
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+    def locked(self) -> bool:
+        """Whether somebody holds SQLite's one lock for longer than a transaction of ours takes."""
+        path = self.desk.database.engine.url.database
+        if self.database_kind != "sqlite" or path is None:
+            return False
+        with contextlib.closing(sqlite3.connect(path, timeout=0.5, isolation_level=None)) as probe:
+            try:
+                probe.execute("BEGIN IMMEDIATE")
+                probe.execute("ROLLBACK")
+            except sqlite3.OperationalError:
+                return True
+        return False
 
     def done(self, chunks: set[int]) -> bool:
         """Whether chunks are finished (or were split)."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import signal
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -16,6 +14,7 @@ from broker.app import make_app
 from core.errors import BrokerError
 from producer.submit import Desk
 from tests.faults.checker import check, waiting
+from tests.faults.rows import first_postgresql, sqlite
 from tests.faults.servers import Proxy, eventually
 from tests.support.yard import Yard
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from tests.faults.lab import Lab
     from tests.support.yard import Running
 
-sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 #: A sweep that never comes, and would find nothing lost: what the negative control runs with.
 NO_SWEEP = {"sweep_interval": 10_000.0, "lost_after": 10_000.0}
 
@@ -37,7 +35,7 @@ def lose_messages(lab: Lab, n: int) -> None:
         [idle] = lab.workers(1)
         lab.until(lambda: not waiting(lab), what="an empty queue")
         time.sleep(1.2)  # it now waits in BRPOP, and Redis answers a stopped process
-        os.kill(idle.pid, signal.SIGSTOP)
+        lab.freeze(idle)
         lab.put(lab.naps(4, 0.001), chunk_size=4)
         # On a busy machine its BRPOP may have ended just then: the message waits for the next.
         lost += eventually(lambda: not waiting(lab), 1)
@@ -61,16 +59,32 @@ def test_f4_negative_control_without_the_sweep_the_checker_finds_the_loss(
     lab.write("F4 control", 1, found, "the sweep switched off: the checker must find the loss")
 
 
+@first_postgresql
 def test_f4_a_message_lost_between_redis_and_worker(
     lab: Lab, rounds: Callable[[int, int], int]
 ) -> None:
-    n = rounds(1, 10)
+    n = rounds(1, 5)
     lose_messages(lab, n)
     with lab.timed():
         lab.workers(1)
         lab.quiet()
     lab.verdict("F4", n, f"{lab.counter('chunks_swept')} messages lost and swept")
     assert lab.counter("chunks_swept") >= n
+
+
+@sqlite
+def test_f4_a_worker_dies_between_message_and_claim(
+    lab: Lab, rounds: Callable[[int, int], int]
+) -> None:
+    n = rounds(1, 5)
+    for number in range(n):
+        lab.put(lab.naps(4, 0.001), chunk_size=4)
+        victim = lab.dying_worker("before_claim", number + 1)
+        victim.process.wait(20)
+    with lab.timed():
+        lab.workers(1)
+        lab.quiet()  # not only once the visibility time-out, an hour, is over
+    lab.verdict("F4p", n, "kill -9 of a worker that was handed a message and had not claimed it")
 
 
 @pytest.mark.faults_full
@@ -81,8 +95,8 @@ def test_f6_redis_killed_and_restarted(
 ) -> None:
     n = rounds(1, 10 if pause == 2 else 2)
     running = lab.workers(2)
-    lab.put(lab.naps(n * 600, 0.01))
     for _ in range(n):
+        lab.keep_busy(6)
         before = lab.rows()
         lab.until(lambda before=before: lab.rows() > before + 20, what="work")
         lab.redis.kill()
@@ -100,8 +114,8 @@ def test_f7_redis_wiped(open_lab: Callable[..., Lab], rounds: Callable[[int, int
     n = rounds(1, 10)
     lab = open_lab(durable=False)
     running = lab.workers(1)
-    lab.put(lab.naps(n * 300, 0.005))
     for _ in range(n):
+        lab.keep_busy(6)
         before = lab.rows()
         lab.until(lambda before=before: lab.rows() > before + 10, what="work")
         lab.redis.kill()
@@ -113,6 +127,7 @@ def test_f7_redis_wiped(open_lab: Callable[..., Lab], rounds: Callable[[int, int
     lab.verdict("F7", n, "Redis killed, no persistence: every message gone")
 
 
+@sqlite
 @pytest.mark.faults_full
 @pytest.mark.timeout(300)
 def test_f8_redis_hung_by_default_settings(open_lab: Callable[..., Lab]) -> None:
@@ -140,6 +155,7 @@ def test_f8_redis_hung_by_default_settings(open_lab: Callable[..., Lab]) -> None
     )
 
 
+@sqlite
 @pytest.mark.faults_full
 def test_f9_connections_dropped(lab: Lab, rounds: Callable[[int, int], int]) -> None:
     n = rounds(3, 20)
@@ -153,6 +169,7 @@ def test_f9_connections_dropped(lab: Lab, rounds: Callable[[int, int], int]) -> 
     lab.verdict("F9", n, f"CLIENT KILL; {lab.counter('duplicates_dropped')} duplicates dropped")
 
 
+@sqlite
 @pytest.mark.faults_full
 def test_f10_a_half_open_line_to_redis(
     open_lab: Callable[..., Lab], rounds: Callable[[int, int], int]
@@ -180,6 +197,7 @@ def test_f10_a_half_open_line_to_redis(
         proxy.close()
 
 
+@sqlite
 @pytest.mark.faults_full
 def test_f11_redis_full(lab: Lab) -> None:
     with lab.redis.client() as client:
@@ -236,6 +254,7 @@ def test_f25_many_sweepers_and_a_long_queue(lab: Lab) -> None:
     assert deepest[0] <= 200
 
 
+@sqlite
 @pytest.mark.faults_full
 def test_f29_all_workers_down_and_swept_without_any(lab: Lab) -> None:
     workers = lab.workers(2)

@@ -14,15 +14,13 @@ import psycopg
 import pytest
 from sqlalchemy import make_url, text
 
+from tests.faults.rows import postgresql, sqlite
 from tests.faults.servers import Proxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.faults.lab import Lab
-
-sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
 
 def plain_url(lab: Lab) -> str:
@@ -32,7 +30,7 @@ def plain_url(lab: Lab) -> str:
 
 @pytest.mark.faults_full
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("seconds", [20, 60])
+@pytest.mark.parametrize("seconds", [20, 45])
 def test_f17_the_database_is_locked(open_lab: Callable[..., Lab], seconds: int) -> None:
     lab = open_lab(heartbeat=10, dead_after=35, sweep_interval=15, lost_after=60, grace=20)
     running = lab.workers(2)

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.faults.checker import check
+from tests.faults.rows import sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.faults.lab import Lab
-
-sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @pytest.mark.faults_full

@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from broker.app import KEY_PREFIX, list_key
+from tests.faults.rows import postgresql, sqlite
 from tests.faults.servers import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.faults.lab import Lab
-
-sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
 
 def envelope(kwargs: Any, *, task: str = "classyard.classify", **changes: Any) -> dict[str, Any]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_random_faults_lose_nothing(lab: Lab, rounds: Callable[[int, int], int]) -> None:
-    seconds = float(os.environ.get("CLASSYARD_TEST_NEMESIS_SECONDS", rounds(8, 120)))
+    seconds = float(os.environ.get("CLASSYARD_TEST_NEMESIS_SECONDS", rounds(5, 120)))
     lab.workers(2)
     lab.put(lab.naps(int(seconds * 40), 0.01))
     done: list[str] = []

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.faults.lab import Lab
+from tests.faults.rows import sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 POINTS = ("after_job_tx", "mid_submit", "before_publish", "mid_publish", "after_publish")
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.faults.rows import first_postgresql, first_sqlite, postgresql, sqlite
 from tests.faults.servers import eventually
 
 if TYPE_CHECKING:
@@ -16,16 +17,15 @@ if TYPE_CHECKING:
 
     from tests.faults.lab import Lab
 
-Rounds = "Callable[[int, int], int]"
-sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+COMMIT_POINTS = ("before_commit", "after_commit")
 
 
+@first_postgresql
 def test_f1_a_killed_worker_is_replaced(lab: Lab, rounds: Callable[[int, int], int]) -> None:
-    n = rounds(2, 20)
+    n = rounds(1, 20)
     lab.workers(2)
-    lab.put(lab.naps(n * 400, 0.005))
     for _ in range(n):
+        lab.keep_busy()
         victim = lab.processes[-1]
         lab.until(lambda victim=victim: lab.held(victim), what="a chunk in work")
         time.sleep(lab.random.uniform(0, 0.05))
@@ -43,7 +43,7 @@ def test_f1_a_killed_worker_is_replaced(lab: Lab, rounds: Callable[[int, int], i
 def test_f1_by_default_settings_another_worker_takes_over_within_a_minute(
     open_lab: Callable[..., Lab],
 ) -> None:
-    n = 20
+    n = 10
     lab = open_lab(heartbeat=10, dead_after=35, sweep_interval=15, lost_after=60, grace=20)
     lab.workers(1 + n, CLASSYARD_CONCURRENCY="1")
     lab.put(lab.naps(4 * n + 400, 1.0), chunk_size=1)
@@ -81,20 +81,21 @@ def watch_claims(lab: Lab, watched: list[tuple[float, set[int]]], limit: float) 
     return took
 
 
+@first_sqlite
 def test_f1_a_killed_child_is_replaced_within_ten_seconds(
     open_lab: Callable[..., Lab], rounds: Callable[[int, int], int]
 ) -> None:
-    n = rounds(1, 20)
+    n = rounds(1, 10)
     lab = open_lab(heartbeat=10, dead_after=35, sweep_interval=15, lost_after=60, grace=20)
     [worker] = lab.workers(1)
-    lab.put(lab.naps(n * 60 + 60, 0.05), chunk_size=4)
     for _ in range(n):
+        lab.keep_busy(6)
         lab.until(lambda: lab.sql(HELD_CHILD), what="a child in work")
         chunk, child = lab.sql(HELD_CHILD)[0]
         os.kill(child, signal.SIGKILL)
         with lab.timed():
             lab.until(lambda chunk=chunk: lab.done({chunk}), 30, "the child's chunk")
-        assert lab.recoveries[-1] < 10
+        assert lab.recoveries[-1] < 10, worker.log.read_text()[-4000:]
     assert worker.process.poll() is None
     lab.verdict("F1c", n, "kill -9 of one child, default settings")
 
@@ -102,11 +103,14 @@ def test_f1_a_killed_child_is_replaced_within_ten_seconds(
 HELD_CHILD = "SELECT id, child FROM chunks WHERE status = 'running'"
 
 
-@pytest.mark.parametrize("point", ["after_commit", "before_commit", "mid_insert"])
+@pytest.mark.parametrize(
+    "point",
+    ["mid_insert", *(pytest.param(p, marks=pytest.mark.faults_full) for p in COMMIT_POINTS)],
+)
 def test_f2_f3_death_around_the_commit(
     lab: Lab, point: str, rounds: Callable[[int, int], int]
 ) -> None:
-    n = rounds(1, 20)
+    n = rounds(1, 10)
     lab.dying_worker(point, n)
     lab.put(lab.naps(n * 40, 0.002))
     found = lab.verdict("F2" if point == "after_commit" else "F3", n, f"child killed {point}")
@@ -119,20 +123,17 @@ def test_f2_f3_death_around_the_commit(
 
 @pytest.mark.faults_full
 def test_f5_a_zombies_late_commit_is_discarded(lab: Lab, rounds: Callable[[int, int], int]) -> None:
-    n = rounds(1, 10)
+    n = rounds(1, 5)
     [zombie] = lab.workers(1)
     lab.workers(1)
     for _ in range(n):
         lab.put(lab.naps(20, 0.1), chunk_size=5)
         lab.until(lambda: lab.held(zombie), what="a chunk of the zombie")
         held = lab.held(zombie)
-        everyone = [zombie.pid, *zombie.children()]
-        for pid in everyone:
-            os.kill(pid, signal.SIGSTOP)
+        everyone = lab.freeze(zombie)
         with lab.timed():
             lab.until(lambda held=held: lab.done(held), 30, "the zombie's chunks")
-        for pid in everyone:
-            os.kill(pid, signal.SIGCONT)
+        lab.thaw(everyone)
         lab.quiet()
         assert eventually(lambda: not lab.held(zombie), 10)
     lab.verdict("F5", n, f"{lab.counter('commits_discarded')} late commits discarded")
@@ -143,10 +144,10 @@ def test_f5_a_zombies_late_commit_is_discarded(lab: Lab, rounds: Callable[[int, 
 def test_f14_a_rolling_restart_burns_no_attempts(
     lab: Lab, rounds: Callable[[int, int], int]
 ) -> None:
-    n = rounds(2, 20)
+    n = rounds(1, 10)
     lab.workers(2)
-    lab.put(lab.naps(n * 150, 0.05))
     for number in range(n):
+        lab.keep_busy()
         leaving = lab.processes[number]
         lab.until(lambda leaving=leaving: lab.held(leaving), what="a chunk in work")
         with lab.timed():
@@ -174,9 +175,9 @@ def test_f14_a_long_chunk_is_handed_back_within_the_grace_time(lab: Lab) -> None
 def test_f15_a_cold_stop_loses_nothing(
     lab: Lab, signals: tuple[int, ...], rounds: Callable[[int, int], int]
 ) -> None:
-    n = rounds(1, 10)
-    lab.put(lab.naps(n * 100, 0.02))
+    n = rounds(1, 5)
     for _ in range(n):
+        lab.keep_busy()
         [victim] = lab.workers(1)
         lab.until(lambda victim=victim: lab.held(victim), what="a chunk in work")
         for signum in signals:

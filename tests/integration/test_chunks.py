@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from threading import Barrier
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from db.chunks import Claim, Outgoing
     from db.session import Database
 
 
@@ -44,7 +46,7 @@ def test_of_many_claimers_at_once_one_gets_the_chunk(record: Record) -> None:
     for _ in range(5):
         (sent,) = record.take(record.job(uris(3)))
         owners = [Owner(f"worker {n}", n) for n in range(4)]
-        claims = at_once(*(lambda o=owner: record.claim(sent, o) for owner in owners))
+        claims = at_once(*(partial(record.claim, sent, owner) for owner in owners))
         (winner,) = [owner for owner, claimed in zip(owners, claims, strict=True) if claimed]
         row = record.chunk(sent.chunk_id)
         assert (row.status, row.worker, row.attempts) == ("running", winner.worker, 1)
@@ -59,8 +61,7 @@ def test_of_two_finishers_at_once_one_writes(record: Record) -> None:
         second = record.held(sent, BOB)
         assert (first.attempts, second.attempts) == (1, 2)
         done = at_once(
-            lambda f=first, s=sent: record.complete(f, s, ANN),
-            lambda s2=second, s=sent: record.complete(s2, s, BOB),
+            partial(record.complete, first, sent, ANN), partial(record.complete, second, sent, BOB)
         )
         assert done == [None, []], "the one whose lease ran out must not write"
         rows = record.rows(job)
@@ -99,7 +100,12 @@ def test_a_row_says_everything(record: Record) -> None:
 
 
 def test_texts_that_break_careless_writers(record: Record) -> None:
-    awkward = ["file:///a\tb\\N.jpg", "file:///ü'\"--;.jpg", "file:///%00\\.jpg", "file:///\U0001f389"]
+    awkward = [
+        "file:///a\tb\\N.jpg",
+        "file:///ü'\"--;.jpg",
+        "file:///%00\\.jpg",
+        "file:///\U0001f389",
+    ]
     job = record.job(awkward)
     record.work_off(job)
     assert [row.uri for row in record.rows(job)] == awkward
@@ -121,10 +127,8 @@ def test_nothing_to_claim(record: Record) -> None:
     job = record.job(uris(1), uris(1, 1), uris(1, 2))
     first, second, third = record.take(job)
 
-    def why(sent: Any) -> str:
-        return record.database.read(
-            chunks.refused, sent.terms.job_id, sent.chunk_id, sent.digest
-        )
+    def why(sent: Outgoing) -> str:
+        return record.database.read(chunks.refused, sent.terms.job_id, sent.chunk_id, sent.digest)
 
     forged = replace(first, digest="0" * 32)
     strange = replace(first, terms=replace(first.terms, job_id=job + 1))
@@ -216,13 +220,11 @@ def test_the_last_two_chunks_finished_at_once_close_the_job(record: Record) -> N
         one, two = record.take(job)
         ann, bob = record.held(one, ANN), record.held(two, BOB)
 
-        def finish(claimed: Any, sent: Any, owner: Owner, job: int = job) -> bool:
+        def finish(claimed: Claim, sent: Outgoing, owner: Owner, job: int = job) -> bool:
             assert record.complete(claimed, sent, owner) == []
             return record.database.write(jobs.close_if_done, job)
 
-        closed = at_once(
-            lambda a=ann, s=one: finish(a, s, ANN), lambda b=bob, s=two: finish(b, s, BOB)
-        )
+        closed = at_once(partial(finish, ann, one, ANN), partial(finish, bob, two, BOB))
         assert sorted(closed) == [False, True], "one of the two closes it, and only one"
         assert record.progress(job).status == "completed"
 
@@ -230,7 +232,5 @@ def test_the_last_two_chunks_finished_at_once_close_the_job(record: Record) -> N
 def test_a_lease_is_as_long_as_asked_for(record: Record) -> None:
     (sent,) = record.take(record.job(uris(1)))
     record.held(sent)
-    row = record.database.read(
-        lambda c: c.execute(chunks.Chunk.__table__.select()).one()
-    )
+    row = record.database.read(lambda c: c.execute(chunks.Chunk.__table__.select()).one())
     assert (row.lease_until - row.started_at).total_seconds() == pytest.approx(LEASE, abs=1)

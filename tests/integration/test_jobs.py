@@ -76,9 +76,7 @@ def test_what_was_asked_for_is_what_workers_read(record: Record) -> None:
     )
     job = record.job(*grouped(5, 2), request=request)
     terms = record.database.read(chunks.read_terms, job)
-    assert terms == chunks.Terms(
-        job, "digits", REQUEST.fingerprint, 3, "gpu", 9, 3, ("/a b", "/ü")
-    )
+    assert terms == chunks.Terms(job, "digits", REQUEST.fingerprint, 3, "gpu", 9, 3, ("/a b", "/ü"))
     assert record.database.read(chunks.read_terms, job + 1) is None
 
 

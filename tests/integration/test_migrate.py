@@ -34,7 +34,7 @@ def test_the_migrations_build_what_the_code_declares(database: Database) -> None
 
 def test_an_empty_database_is_refused_with_the_command_that_mends_it(database_url: str) -> None:
     opened = open_database(database_url)
-    with pytest.raises(DatabaseError, match="revision none.*run 'classyard migrate'"):
+    with pytest.raises(DatabaseError, match=r"revision none.*run 'classyard migrate'"):
         require_schema(opened)
     opened.close()
 

@@ -39,7 +39,13 @@ def test_the_accounting_holds_at_every_step(record: Record) -> None:
     record.change("UPDATE chunks SET status = 'cancelled' WHERE seq = 3")
     seen.append(record.progress(job))
     told = [(p.ok, p.failed, p.cancelled, p.pending, p.running) for p in seen]
-    assert told == [(0, 0, 0, 9, 0), (2, 1, 0, 6, 0), (5, 1, 0, 3, 0), (5, 1, 0, 3, 1), (5, 1, 2, 1, 1)]
+    assert told == [
+        (0, 0, 0, 9, 0),
+        (2, 1, 0, 6, 0),
+        (5, 1, 0, 3, 0),
+        (5, 1, 0, 3, 1),
+        (5, 1, 2, 1, 1),
+    ]
     assert (seen[-1].total, seen[-1].chunks, seen[-1].chunks_done) == (9, 4, 2)
     assert (seen[-1].done, seen[-1].attempts) == (6, 3)
 

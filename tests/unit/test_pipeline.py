@@ -6,6 +6,7 @@ import threading
 import time
 from hashlib import blake2b
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -219,6 +220,30 @@ def test_look_ahead_is_bounded() -> None:
 
     assert fetcher.most_under_way <= 3
     assert all(fetched <= predicted + 3 for predicted, fetched in enumerate(seen, 1))
+
+
+def test_an_engine_of_one_image_is_called_with_one_and_offenders_stay_alone() -> None:
+    fetcher, engine = Pictures(), Levels(batch_size=1)
+
+    def refuse(levels: list[int]) -> None:
+        if levels == [3]:
+            raise ValueError("no threes")
+
+    engine.refuse = refuse
+    beats: list[int] = []
+    stage = pipeline(fetcher, engine, lambda: beats.append(len(engine.batches)))
+    uris = [f"file:///{index}/{index % 10}" for index in range(20)]
+
+    outcomes = stage.classify(uris, ROOTS, 1).outcomes
+
+    assert set(engine.batches) == {1}
+    assert all(after - before <= 1 for before, after in pairwise(beats)), "a beat after every call"
+    for index, outcome in enumerate(outcomes):
+        if index % 10 == 3:
+            assert isinstance(outcome, Failure)
+            assert outcome.code is Code.MODEL_OUTPUT
+        else:
+            assert level(outcome) == index % 10
 
 
 def test_decode_threads_give_the_same_answers_and_look_two_batches_ahead() -> None:

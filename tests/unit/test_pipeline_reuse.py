@@ -26,6 +26,11 @@ def test_what_is_known_is_not_predicted(threads: int) -> None:
     uris = [f"http://h/{name}" for name in ("1", "2", "3", "broken", "2")]
     outcomes = made.classify(uris, ROOTS, 3, None, reuse).outcomes
     made.close()
-    assert [level(outcomes[0]), outcomes[1], level(outcomes[2]), outcomes[4]] == [1, KNOWN, 3, KNOWN]
+    assert [level(outcomes[0]), outcomes[1], level(outcomes[2]), outcomes[4]] == [
+        1,
+        KNOWN,
+        3,
+        KNOWN,
+    ]
     assert len(asked) == 4  # each content once, broken ones too
     assert sum(engine.batches) == 2

@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from hashlib import blake2b
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from worker.pipeline.fetching import Content, Fetched
 
     Reuse = Callable[[str], Classified | None]
+
+#: Pictures decoded in a row, then predicted in a row, for an engine that takes one at a time: code and
+#: weights of one stage stay in the processor's caches (docs/benchmarks.md).
+GROUP: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,9 @@ class Pipeline:
         self._spec = spec
         self._settings = settings
         self._beat = beat
-        size = min(settings.batch_size or engine.batch_size, engine.batch_size)
+        self._call_size = min(settings.batch_size or engine.batch_size, engine.batch_size)
+        alone = engine.batch_size == 1 and not settings.batch_size
+        size = GROUP if alone else self._call_size
         shape = (size, spec.input.height, spec.input.width, spec.input.channels)
         self._batch = np.empty(shape, np.uint8)
         ahead = settings.fetch_ahead
@@ -100,7 +106,9 @@ class Pipeline:
         """
         seconds = StageSeconds()
         outcomes: dict[str, Outcome] = {}
-        predictor = Predictor(self._engine, self._spec.labels, top_k, self._settings.pass_on)
+        predictor = Predictor(
+            self._engine, self._spec.labels, top_k, self._settings.pass_on, self._call_size
+        )
         waiting: list[Picture] = []
 
         def predict() -> None:
@@ -156,17 +164,21 @@ class Pipeline:
         """Put a picture into its `place` in the batch, unless its answer is known."""
         if isinstance(content, Failure):
             return content
-        if isinstance(content, bytes):
-            content_hash = _hash(content)
-            if reuse is not None and (known := reuse(content_hash)) is not None:
-                return known
-            opened = self._open(content, content_hash)
-        else:
-            opened = content
-        if isinstance(opened, Failure):
-            return opened
-        seconds.decode += opened.seconds
-        place[...] = opened.pixels
+        start = perf_counter()
+        try:
+            if isinstance(content, bytes):
+                content_hash = _hash(content)
+                if reuse is not None and (known := reuse(content_hash)) is not None:
+                    return known
+                opened = self._open(content, content_hash)
+            else:
+                opened = content
+                seconds.decode += opened.seconds  # in a thread, beside this one
+            if isinstance(opened, Failure):
+                return opened
+            place[...] = opened.pixels
+        finally:
+            seconds.decode += perf_counter() - start
         return Picture(uri, opened.width, opened.height, opened.content_hash)
 
     def _open(self, content: bytes, content_hash: str = "") -> Opened | Failure:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from core.errors import Code
 from core.types import Classified, Failure, Prediction
 from worker.topk import finite_rows, top_k
@@ -12,7 +14,6 @@ from worker.topk import finite_rows, top_k
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from core.types import Outcome
@@ -38,8 +39,10 @@ class Predictor:
         labels: Sequence[str],
         top_k: int,
         pass_on: tuple[type[Exception], ...],
+        call_size: int,
     ) -> None:
         self._engine = engine
+        self._call_size = call_size
         self._labels = labels
         self._top_k = top_k
         self._pass_on = pass_on
@@ -54,7 +57,7 @@ class Predictor:
         A batch that the engine refuses is halved until the offender is alone: it gets a `Failure`.
         """
         try:
-            scores = self._scores(batch)
+            scores = self._scores(batch, beat)
         except self._pass_on:
             raise
         except Exception as error:  # noqa: BLE001  recorded; raised by `raise_if_hopeless`
@@ -67,8 +70,6 @@ class Predictor:
             yield from self.predict(pictures[:half], batch[:half], beat)
             yield from self.predict(pictures[half:], batch[half:], beat)
             return
-        finally:
-            beat()
         self._answered = True
         yield from self._outcomes(pictures, scores)
 
@@ -81,11 +82,21 @@ class Predictor:
         if self._error is not None and not self._answered:
             raise self._error
 
-    def _scores(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        scores = self._engine.predict(batch)
+    def _scores(self, batch: NDArray[np.uint8], beat: Callable[[], None]) -> NDArray[np.float32]:
+        """Score the batch in as many calls as the engine needs."""
         wanted = (len(batch), len(self._labels))
-        if scores.shape != wanted:  # a row too few would shift every label behind it
-            raise ValueError(f"the model answered {scores.shape} instead of {wanted}")
+        scores = np.empty(wanted, np.float32)
+        for start in range(0, len(batch), self._call_size):
+            part = batch[start : start + self._call_size]
+            try:
+                answer = self._engine.predict(part)
+            finally:
+                beat()
+            if answer.shape != (len(part), wanted[1]):  # a row too few would shift every label
+                raise ValueError(
+                    f"the model answered {answer.shape} instead of {(len(part), wanted[1])}"
+                )
+            scores[start : start + len(part)] = answer
         return scores
 
     def _outcomes(

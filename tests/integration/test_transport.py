@@ -1,0 +1,60 @@
+"""The transport: what ends a worker with kombu's own."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from celery import signals
+from kombu import Consumer, Queue
+
+from broker.app import KEY_PREFIX, make_app
+
+if TYPE_CHECKING:
+    from core.settings import Settings
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+def test_a_late_acknowledgement_is_a_connection_error(settings: Settings) -> None:
+    app = make_app(settings)
+    got: list[Any] = []
+    with app.connection_for_write() as connection:
+        queue = Queue("late")
+        connection.Producer().publish({"a": 1}, routing_key="late", declare=[queue])
+        with Consumer(connection, [queue], on_message=got.append, accept=["json"]):
+            connection.drain_events(timeout=5)
+        errors = connection.connection_errors
+    for answer in (got[0].ack, got[0].reject, got[0].requeue):
+        with pytest.raises(errors):
+            answer()
+    app.close()
+
+
+def test_junk_is_dropped_and_told(settings: Settings) -> None:
+    app = make_app(settings)
+    got: list[Any] = []
+    told: list[Any] = []
+
+    def hear(sender: Any, **_: Any) -> None:
+        told.append(sender)
+
+    signals.task_rejected.connect(hear)
+    try:
+        with app.connection_for_write() as connection:
+            queue = Queue("junk")
+            client = connection.default_channel.client
+            for entry in ("no json", "[]", "{}", json.dumps({"properties": {}, "headers": {}})):
+                client.execute_command("RPUSH", "junk", entry)
+            assert client.execute_command("LLEN", "junk") == 4, KEY_PREFIX
+            connection.Producer().publish({"a": 1}, routing_key="junk", declare=[queue])
+            with Consumer(connection, [queue], on_message=got.append, accept=["json"]):
+                for _ in range(5):
+                    connection.drain_events(timeout=5)
+    finally:
+        signals.task_rejected.disconnect(hear)
+    assert len(told) == 4
+    assert got[0].decode() == {"a": 1}
+    got.clear()
+    app.close()
