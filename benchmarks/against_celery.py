@@ -16,6 +16,7 @@ from benchmarks.measure import conclude, in_turns, parser
 from benchmarks.networks import models_dir
 from benchmarks.pictures import pictures
 from broker.app import broker_url
+from core.process import die_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,7 +36,11 @@ def naive_worker(url: str, models: Path, paths: list[str]) -> Iterator[Callable[
     from benchmarks import naive
 
     command = [sys.executable, "-m", "celery", "-A", "benchmarks.naive", "worker"]
-    process = subprocess.Popen([*command, "-c", str(len(os.sched_getaffinity(0))), "-l", "ERROR"])
+    cores = str(len(os.sched_getaffinity(0)))
+    process = subprocess.Popen(
+        [*command, "-c", cores, "-l", "ERROR"],
+        preexec_fn=die_with_parent,  # noqa: PLW1509 - no threads here at this moment
+    )
 
     def rate() -> float:
         start = time.perf_counter()

@@ -18,8 +18,11 @@ MODEL = "mobilenet_v2"
 
 def main() -> None:
     """Classify both ways in one yard, in turns."""
-    options = parser(__doc__).parse_args()
-    count, pairs = (64, 1) if options.quick else (1000, 5)
+    made = parser(__doc__)
+    made.add_argument("--images", type=int, default=1000)
+    made.add_argument("--pairs", type=int, default=5)
+    options = made.parse_args()
+    count, pairs = (64, 1) if options.quick else (options.images, options.pairs)
     models = models_dir(MODEL)
     paths = pictures(count)
     with (

@@ -163,11 +163,7 @@ class Result(Base):
             sqlite_where=text("status = 'failed'"),
             postgresql_where=text("status = 'failed'"),
         ),
-        # PostgreSQL: a URI may be longer than a B-tree's entry.
-        Index("ix_results_uri", "uri", sqlite_where=_OK).ddl_if(dialect="sqlite"),
-        Index("ix_results_uri_hash", text("hashtextextended(uri, 0)"), postgresql_where=_OK).ddl_if(
-            dialect="postgresql"
-        ),
+        # `ix_results_uri`, too, but of another kind on each database: see migration 0002.
         Index("ix_results_content_hash", "content_hash", sqlite_where=_OK, postgresql_where=_OK),
     )
 

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from broker.embedded import embedded_redis
 from core.settings import read_settings
 from tests.acceptance.conftest import furnish
 from tests.support.yard import ROOT, Yard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from tests.support.yard import Running
 
 #: Calls the model directly, as the training script measured it: no queue, no worker, no LiteRT.
 DIRECT = """
@@ -49,19 +50,28 @@ def held_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def digits_yard(home: Path, broker_url: str, converted: Path) -> Iterator[Yard]:
+@pytest.fixture(scope="module")
+def digits_yard(converted: Path) -> Iterator[Yard]:
+    """A yard with one worker of two children."""
+    home = Path(tempfile.mkdtemp(prefix="cy-"))
     furnish(home, converted)
-    settings = read_settings(home=home, broker_url=broker_url, concurrency=2)
-    with Yard(settings) as opened:
+    with embedded_redis(home), Yard(read_settings(home=home, concurrency=2)) as opened:
+        opened.worker()
         yield opened
+    shutil.rmtree(home, ignore_errors=True)
 
 
-def answers(yard: Yard, folder: Path, *words: str) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def queued(digits_yard: Yard, held_out: Path) -> dict[str, Any]:
+    """What the yard says of the held-out digits, by file name."""
+    return answers(digits_yard, held_out)
+
+
+def answers(yard: Yard, folder: Path, *words: str, **settings: str) -> dict[str, Any]:
     """Submit the pictures, wait, and return the rows by file name."""
     done = yard.command(
         "submit", str(folder / "*.png"), "--model", "digits", "--top-k", "10", "--wait", "--json",
-        *words,
+        *words, **settings,
     )  # fmt: skip
     assert done.code == 0, done.err
     job = json.loads(done.out)["job_id"]
@@ -79,38 +89,34 @@ def same(one: dict[str, Any], other: dict[str, Any]) -> None:
         assert scores == pytest.approx(others, abs=1e-4), name
 
 
-def test_the_same_answers_however_they_are_computed(digits_yard: Yard, held_out: Path) -> None:
+def test_nearly_all_are_right(queued: dict[str, Any], held_out: Path) -> None:
     with (held_out / "truth.csv").open() as file:
         truth = {line["file"]: line["label"] for line in csv.DictReader(file)}
-    worker: Running = digits_yard.worker()
-    queued = answers(digits_yard, held_out)
     assert queued.keys() == truth.keys()
     right = sum(row["label"] == truth[name] for name, row in queued.items())
     assert right / len(truth) >= 0.97
 
+
+def test_the_queue_answers_as_the_model_called_directly(queued: dict[str, Any]) -> None:
     direct = json.loads(python("-c", DIRECT))
+    assert queued.keys() == direct.keys()
     for name, row in queued.items():
         scores = {int(p["label"]): p["score"] for p in row["predictions"]}
         assert [scores[digit] for digit in range(10)] == pytest.approx(direct[name], abs=1e-4)
 
-    digits_yard.worker(CLASSYARD_CONCURRENCY="1")
-    two_workers = answers(digits_yard, held_out, "--chunk-size", "7")
+
+def test_two_workers_and_small_chunks_answer_the_same(
+    digits_yard: Yard, queued: dict[str, Any], held_out: Path
+) -> None:
+    second = digits_yard.worker(CLASSYARD_CONCURRENCY="1")
+    same(queued, answers(digits_yard, held_out, "--chunk-size", "7"))
     assert digits_yard.sql("SELECT count(DISTINCT worker) FROM results")[0][0] == 2
-    same(queued, two_workers)
-    worker.stop()
-    same(queued, answers(digits_yard, held_out, "--chunk-size", "360"))
+    second.stop()
 
 
-def test_the_keras_engine_and_its_batches_say_the_same(digits_yard: Yard, held_out: Path) -> None:
-    few = held_out.parent / "few"
-    few.mkdir(exist_ok=True)
-    for picture in sorted(held_out.glob("*.png"))[::10]:
-        (few / picture.name).symlink_to(picture)
-    litert = digits_yard.worker(CLASSYARD_CONCURRENCY="1")
-    queued = answers(digits_yard, few, "--root", str(held_out))
-    litert.stop()
-    digits_yard.worker(
-        CLASSYARD_CONCURRENCY="1", CLASSYARD_ENGINE="keras", CLASSYARD_BATCH_SIZE="8"
-    )
-    batched = answers(digits_yard, few, "--root", str(held_out), "--chunk-size", "20")
-    same(queued, batched)
+def test_another_engine_and_its_batches_answer_the_same(
+    digits_yard: Yard, queued: dict[str, Any], held_out: Path
+) -> None:
+    settings = {"CLASSYARD_QUEUE": "batches", "CLASSYARD_ENGINE": "keras"}
+    digits_yard.worker(CLASSYARD_CONCURRENCY="1", CLASSYARD_BATCH_SIZE="8", **settings)
+    same(queued, answers(digits_yard, held_out, "--chunk-size", "100", **settings))

@@ -72,6 +72,7 @@ def test_f4_a_message_lost_between_redis_and_worker(
     assert lab.counter("chunks_swept") >= n
 
 
+@pytest.mark.faults_full
 @sqlite
 def test_f4_a_worker_dies_between_message_and_claim(
     lab: Lab, rounds: Callable[[int, int], int]

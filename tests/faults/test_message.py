@@ -102,6 +102,7 @@ def test_f24_forged_messages_do_nothing(lab: Lab) -> None:
     assert found.extra == 0
 
 
+@pytest.mark.faults_full
 @postgresql
 def test_f13_every_message_delivered_three_times(
     lab: Lab, rounds: Callable[[int, int], int]

@@ -31,11 +31,9 @@ def submit_and_die(lab: Lab, point: str, key: str, uris: list[str]) -> None:
     assert submitter.process.wait(30) == -signal.SIGKILL, submitter.log.read_text()
 
 
+@pytest.mark.faults_full
 @sqlite
-@pytest.mark.parametrize(
-    "point",
-    [p if p == "mid_publish" else pytest.param(p, marks=pytest.mark.faults_full) for p in POINTS],
-)
+@pytest.mark.parametrize("point", POINTS)
 def test_f12_a_killed_submission_is_whole_or_submitted_again(
     lab: Lab, point: str, rounds: Callable[[int, int], int]
 ) -> None:
@@ -99,7 +97,7 @@ def test_f30_a_stuck_flower_costs_nothing(lab: Lab) -> None:
         for state, signum in (("without", signal.SIGCONT), ("stuck", signal.SIGSTOP)):
             os.kill(flower.pid, signum)
             started = time.monotonic()
-            lab.finish(lab.put([f"u-{n}-{time.monotonic()}" for n in range(2000)], 4))
+            lab.finish(lab.put(lab.naps(2000, 0), 4))
             seconds[state].append(time.monotonic() - started)
     os.kill(flower.pid, signal.SIGCONT)
     costs = {state: round(min(taken), 2) for state, taken in seconds.items()}

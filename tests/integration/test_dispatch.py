@@ -120,6 +120,7 @@ def test_each_priority_has_its_list_and_each_queue_its_own(
     assert served == sorted(served), "high before normal before low"
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_what_redis_did_not_take_is_pending_again(database: Database, home: Any) -> None:
     settings = read_settings(home=home, broker_url=f"redis+socket://{home}/nobody.sock")
     app = make_app(settings, patient=False)

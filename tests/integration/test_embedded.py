@@ -135,7 +135,7 @@ def test_a_home_with_awkward_characters(home: Path) -> None:
 
 
 def test_a_server_that_cannot_start_is_an_error_with_its_log(home: Path) -> None:
-    (home / "redis").mkdir()
+    (home / "redis").mkdir(mode=0o700)
     (home / "redis" / "appendonly.aof").mkdir()
     with pytest.raises(BrokerError, match=r"did not start: see .*redis\.log"), embedded_redis(home):
         pass

@@ -27,7 +27,10 @@ def test_migrating_twice_changes_nothing_and_keeps_the_rows(database: Database) 
 
 def test_the_migrations_build_what_the_code_declares(database: Database) -> None:
     def differences(connection: object) -> list[object]:
-        return compare_metadata(MigrationContext.configure(connection), Base.metadata)
+        # Of another kind on each database: only the migration declares it.
+        skipped = {"include_object": lambda _, name, *__: name != "ix_results_uri"}
+        context = MigrationContext.configure(connection, opts=skipped)
+        return compare_metadata(context, Base.metadata)
 
     assert database.read(differences) == []
 

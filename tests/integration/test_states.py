@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 
 from core.errors import Code, JobStatusError
 from core.types import Failure, JobStatus
-from db import chunks, jobs, recovery, steering
+from db import chunks, jobs, recovery, retry, steering
 from db.chunks import Claim, Outgoing, Owner
 from tests.support.record import LABELS, Record
 from worker.stub import expected
@@ -199,7 +199,7 @@ class Yard(RuleBasedStateMachine):
     def retry(self, pick: int, size: int) -> None:
         job, after = self.a_job(pick), -1
         with suppress(JobStatusError):
-            while (done := self.do(steering.retry_slice, job, None, after, size)).images:
+            while (done := self.do(retry.retry_slice, job, None, after, size)).images:
                 after = done.last
 
     def a_job(self, pick: int) -> int:

@@ -184,6 +184,7 @@ def test_junk_in_the_list_stops_no_sweep(desk: Desk) -> None:
             assert swept(desk) == (0, 0, 0), "what waits behind it is unknown"
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_without_redis_sql_is_mended_all_the_same(database: Database, home: object) -> None:
     settings = read_settings(home=home, broker_url=f"redis+socket://{home}/nobody.sock")
     record = Record(database)

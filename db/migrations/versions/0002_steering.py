@@ -21,11 +21,11 @@ def upgrade() -> None:
     op.add_column(
         "results", sa.Column("attempts", sa.Integer(), nullable=False, server_default="1")
     )
-    # PostgreSQL: a URI may be longer than a B-tree's entry; a hash index would slow down with every
-    # further row of the same URI.
+    # PostgreSQL: a URI may be longer than a B-tree's entry; an index of the kind "hash" would slow
+    # down with every further row of the same URI.
     postgresql = op.get_bind().dialect.name == "postgresql"
-    uri = ("uri_hash", sa.text("hashtextextended(uri, 0)")) if postgresql else ("uri", "uri")
-    for name, key in (uri, ("content_hash", "content_hash")):
+    uri = sa.text("hashtextextended(uri, 0)") if postgresql else "uri"
+    for name, key in (("uri", uri), ("content_hash", "content_hash")):
         op.create_index(
             f"ix_results_{name}", "results", [key], sqlite_where=_OK, postgresql_where=_OK
         )
@@ -54,8 +54,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Take back what `upgrade` added; attempt counts and notices are lost."""
     op.drop_table("notices")
-    postgresql = op.get_bind().dialect.name == "postgresql"
-    for name in ("content_hash", "uri_hash" if postgresql else "uri"):
+    for name in ("content_hash", "uri"):
         op.drop_index(f"ix_results_{name}", table_name="results")
     op.drop_column("results", "attempts")
     op.drop_column("chunks", "reused")
