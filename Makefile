@@ -57,7 +57,7 @@ lock: install  ## Pin all dependencies anew.
 	$(LOCK) --extra worker -o locks/worker.txt
 	$(LOCK) --extra worker --extra tensorflow -o locks/tensorflow.txt
 
-bench: install  ## Run all benchmarks and write docs/benchmarks.md: an hour, on a quiet machine.
+bench: install  ## Run all benchmarks and write docs/benchmarks.md: up to 90 minutes, on a quiet machine.
 	$(BIN)/pip install --quiet --require-hashes -r locks/bench.txt
 	$(BIN)/python -m benchmarks.all
 

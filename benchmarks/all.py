@@ -1,6 +1,6 @@
 """Run every benchmark, one after the other, and write the table into docs/benchmarks.md.
 
-    python -m benchmarks.all            all rows: about an hour on a quiet machine
+    python -m benchmarks.all            all rows: up to 90 minutes, on a quiet machine
     python -m benchmarks.all --only submit overhead
     python -m benchmarks.all --quick    do all scripts still run? No verdict, nothing written
 
