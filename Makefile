@@ -18,7 +18,7 @@ demo: install  ## Classify the sample digits, offline, with everything real.
 test: install  ## Run all tests.
 	$(BIN)/pytest
 
-faults: install  ## Run the whole fault matrix with repeats (about 40 minutes); rewrite its table.
+faults: install  ## Run the whole fault matrix with repeats (long); rewrite its table.
 	rm -f .faults.jsonl
 	CLASSYARD_TEST_FAULTS_BOOK=.faults.jsonl $(BIN)/pytest tests/faults --faults=full
 	$(BIN)/python -m tests.faults.table .faults.jsonl docs/reliability.md

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from core.settings import Settings
 
 ENDED = ("completed", "completed_with_errors", "failed", "cancelled")
-#: Recovery twelve times as fast as by default, so that tests are short. Same order of bounds.
+#: Recovery twelve to twenty times as fast as by default, so that tests are short. Same order of bounds.
 QUICK = {
     "heartbeat": 0.5,
     "grace": 2.0,
