@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Most tests wait for servers: two at a time halve the time. A file's tests stay together.
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile
 STAMP := $(VENV)/.installed
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --custom-compile-command "make lock" pyproject.toml
@@ -16,7 +18,7 @@ demo: install  ## Classify the sample digits, offline, with everything real.
 	$(BIN)/classyard demo
 
 test: install  ## Run all tests.
-	$(BIN)/pytest
+	$(PYTEST)
 
 faults: install  ## Run the whole fault matrix with repeats (long); rewrite its table.
 	rm -f .faults.jsonl
@@ -24,7 +26,7 @@ faults: install  ## Run the whole fault matrix with repeats (long); rewrite its 
 	$(BIN)/python -m tests.faults.table .faults.jsonl docs/reliability.md
 
 check: install lint types contracts  ## What CI runs: format, lint, types, import contracts, tests.
-	$(BIN)/pytest
+	$(PYTEST)
 
 install: $(STAMP)  ## Create .venv and install everything, pinned by hash.
 

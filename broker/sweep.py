@@ -131,9 +131,7 @@ def _release_lost(app: Celery, database: Database, settings: Settings) -> int:
     return released
 
 
-def _look(
-    app: Celery, backlog: recovery.Backlog, slack: float
-) -> tuple[datetime | None, set[int]]:
+def _look(app: Celery, backlog: recovery.Backlog, slack: float) -> tuple[datetime | None, set[int]]:
     """Return since when the oldest message waits, and which chunks were handed to workers lately.
 
     Reads one message of the list, whatever its length: the list is in order. Restored messages

@@ -1,24 +1,25 @@
-"""Bring a database to this version's schema, or say that it is not there."""
+"""Bring a database to this version's schema, or say that it is not there.
+
+Alembic is imported only when there is something to migrate: every command looks at the revision.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from core.errors import DatabaseError
 
 if TYPE_CHECKING:
+    from alembic.config import Config
     from sqlalchemy import Connection
 
     from db.session import Database
 
+_MIGRATIONS = Path(__file__).parent / "migrations"
 #: Any number; two programs that migrate at once must use the same.
 _LOCK = 0x636C617373
 
@@ -31,6 +32,10 @@ def migrate(database: Database) -> str:
     Raises:
         DatabaseError: if the database cannot be reached or is newer than this version.
     """
+    if revision(database) == head():
+        return head()
+    from alembic import command
+
     config = _config()
 
     def upgrade(connection: Connection) -> None:
@@ -70,16 +75,14 @@ def revision(database: Database) -> str | None:
         DatabaseError: if it cannot be reached.
     """
     try:
-        return database.read(lambda c: MigrationContext.configure(c).get_current_revision())
+        return database.read(_revision)
     except DBAPIError as error:
         raise unreachable(database, error) from error
 
 
 def head() -> str:
-    """Return the revision that this version of the code needs."""
-    found = ScriptDirectory.from_config(_config()).get_current_head()
-    assert found
-    return found
+    """Return the revision that this version of the code needs: its last migration's number."""
+    return max(path.name.partition("_")[0] for path in _MIGRATIONS.glob("versions/[0-9]*.py"))
 
 
 def unreachable(database: Database, error: DBAPIError) -> DatabaseError:
@@ -89,7 +92,16 @@ def unreachable(database: Database, error: DBAPIError) -> DatabaseError:
     return DatabaseError(f"cannot use the database {where}: {reason}")
 
 
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found = connection.execute(text("SELECT version_num FROM alembic_version"))
+    return found.scalar_one_or_none()
+
+
 def _check_known(database: Database, config: Config) -> None:
+    from alembic.script import ScriptDirectory
+
     found = revision(database)
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if found and found not in known:
@@ -97,6 +109,8 @@ def _check_known(database: Database, config: Config) -> None:
 
 
 def _config() -> Config:
+    from alembic.config import Config
+
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(_MIGRATIONS))
     return config

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
+import db.migrate
 from core.errors import DatabaseError
 from db.migrate import head, migrate, require_schema, revision
 from db.models import Base
@@ -23,6 +27,14 @@ def test_migrating_twice_changes_nothing_and_keeps_the_rows(database: Database) 
     assert migrate(database) == head() == revision(database)
     require_schema(database)
     assert len(record.rows(job)) == 3
+
+
+def test_the_last_file_is_the_head_of_one_line_of_migrations(database: Database) -> None:
+    found = database.read(lambda c: MigrationContext.configure(c).get_current_revision())
+    folder = Path(db.migrate.__file__).parent / "migrations"
+    config = Config()
+    config.set_main_option("script_location", str(folder))
+    assert [head()] == ScriptDirectory.from_config(config).get_heads() == [found]
 
 
 def test_the_migrations_build_what_the_code_declares(database: Database) -> None:
