@@ -164,6 +164,16 @@ class TestLinks:
         assert code_of(result) is Code.PATH_FORBIDDEN
 
 
+def test_a_folder_named_through_a_link_elsewhere_on_its_path(fetcher: Fetcher, root: Path) -> None:
+    link = root.parent / "link"
+    link.symlink_to(root.parent)
+    assert fetcher.fetch((link / "pics" / "a.jpg").as_uri(), [root]) == b"picture"
+    secret = fetcher.fetch((link / "pics-secret" / "s.jpg").as_uri(), [root])
+    assert code_of(secret) == Code.PATH_FORBIDDEN
+    missing = fetcher.fetch((link / "pics-secret" / "none.jpg").as_uri(), [root])
+    assert code_of(missing) == Code.PATH_FORBIDDEN  # nor is it told what is there
+
+
 def test_a_circle_of_links(fetcher: Fetcher, root: Path) -> None:
     (root / "x").symlink_to("y")
     (root / "y").symlink_to("x")

@@ -82,7 +82,11 @@ class LocalReader:
             raise Refused(Code.PATH_FORBIDDEN, "the job allows no folder for files")
         if b"/." in path or b"//" in path:
             path = os.path.normpath(path)
-        if not path.startswith(self._fence(roots).named):
+        if path.startswith(self._fence(roots).named):
+            return
+        # The producer names real folders, but the user may have gone through a link to reach one.
+        folder = _prefix(os.path.realpath(os.path.dirname(path)))  # noqa: PTH120 - bytes path
+        if not folder.startswith(self._fence(roots).real):
             raise Refused(Code.PATH_FORBIDDEN, _FORBIDDEN)
 
     def _check_place(self, real: bytes, roots: tuple[Path, ...]) -> None:
