@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from contextlib import ExitStack
@@ -105,6 +106,7 @@ def _run(
     *,
     as_json: bool,
 ) -> None:
+    _end_in_good_order()
     job_id = None
     try:
         with open_desk(settings) as desk, worker_running(desk) as worker:
@@ -132,6 +134,7 @@ def up(
       classyard up --flower        then, elsewhere: classyard submit ~/Pictures --wait
     """
     settings = read_settings(concurrency=concurrency)
+    _end_in_good_order()
     console = err()
     with ExitStack() as stack:
         desk = stack.enter_context(open_desk(settings))
@@ -156,6 +159,11 @@ def up(
         console.print("[green]up[/]: submit with 'classyard submit SOURCE'; Ctrl-C stops")
         _supervise(services)
         console.print("stopping: chunks in work are finished or handed back")
+
+
+def _end_in_good_order() -> None:
+    """Let SIGTERM be to us what Ctrl-C is: what was started is stopped, and said."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _supervise(services: list[Service]) -> None:

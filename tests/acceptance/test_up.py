@@ -184,19 +184,27 @@ def test_flower_shows_the_work_to_those_who_know_the_password(up: Yard) -> None:
         assert "pictures.example" not in ask(up, page, password[1])[1]
 
 
-@pytest.mark.parametrize("command", ["up", "run"])
-def test_ctrl_c_leaves_nothing_behind(home: Path, command: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "signum"),
+    [
+        ("up", signal.SIGINT),
+        ("up", signal.SIGTERM),
+        ("run", signal.SIGINT),
+        ("run", signal.SIGTERM),
+    ],
+)
+def test_ctrl_c_and_sigterm_leave_nothing_behind(home: Path, command: str, signum: int) -> None:
     settings = read_settings(home=home, engine="stub", concurrency=2, grace=2)
     with Yard(settings) as yard:
         if command == "up":
             running = started(yard)
-            assert running.stop(signal.SIGINT) == 0
+            assert running.stop(signum) == 0
         else:
             slow = home / "slow.txt"
             slow.write_text("".join(f"stub://sleep/0.1/{n}\n" for n in range(2000)))
             running = yard.start("run", str(slow), "--model", "digits", "--chunk-size", "10")
             yard.until(lambda: yard.sql("SELECT count(*) FROM results")[0][0] > 0, what="a row")
-            assert running.stop(signal.SIGINT) == 1
+            assert running.stop(signum) == 1
             said = running.log.read_text()
             assert "interrupted; job 1 is kept: 'classyard up' goes on with it" in said
             assert "Traceback" not in said
