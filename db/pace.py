@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 
 from core.types import ChunkStatus
 from db.clock import now, seconds_between, seconds_from_now
-from db.models import Chunk, Job
+from db.models import ACTIVE, Chunk, Job
 from db.workers import live_slots
 
 if TYPE_CHECKING:
@@ -76,3 +76,29 @@ def pace(connection: Connection, job_id: int, dead_after: float) -> Pace:
     slots = live_slots(connection, dead_after, queue) if queue is not None else 0
     stages = {name: float(getattr(row, name)) for name in ("fetch", "decode", "predict", "record")}
     return Pace(int(row.images), min(WINDOW, row.seconds or 0.0), slots, stages)
+
+
+def worker_rates(connection: Connection, job_id: int | None = None) -> dict[str, float]:
+    """Return each worker's images per second in the last minute, for one job or for all together.
+
+    Looks at the chunks of jobs that are under way or have just ended, by the index on jobs.
+    """
+    recent = select(Job.id).where(
+        or_(Job.status.in_(ACTIVE), Job.finished_at >= seconds_from_now(-WINDOW))
+    )
+    rows = connection.execute(
+        select(
+            Chunk.worker,
+            func.sum(Chunk.ok + Chunk.failed).label("images"),
+            seconds_between(func.min(Chunk.started_at), now()).label("seconds"),
+        )
+        .where(
+            Chunk.job_id.in_(recent) if job_id is None else Chunk.job_id == job_id,
+            Chunk.status == ChunkStatus.DONE,
+            Chunk.finished_at >= seconds_from_now(-WINDOW),
+            Chunk.worker.is_not(None),
+        )
+        .group_by(Chunk.worker)
+        .order_by(Chunk.worker)
+    )
+    return {row.worker: int(row.images) / max(min(WINDOW, row.seconds), 0.001) for row in rows}

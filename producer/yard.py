@@ -49,6 +49,7 @@ class Service:
     _output: IO[bytes] | None = field(default=None, repr=False)
     _started: float = 0.0
     _restart_at: float = 0.0
+    _asked: bool = False
 
     def start(self) -> None:
         """Start the program; what it prints goes to its log file."""
@@ -64,6 +65,7 @@ class Service:
             preexec_fn=die_with_parent,  # noqa: PLW1509 - no threads here at this moment
         )
         self._started = time.monotonic()
+        self._asked = False
 
     def supervise(self) -> str:
         """Start the program again if it died, later each time; return what happened, or nothing."""
@@ -88,11 +90,27 @@ class Service:
         """How the program ended, None while it runs."""
         return self._process.poll() if self._process else None
 
+    @property
+    def state(self) -> str:
+        """What a person wants to know about the program, in two or three words."""
+        if self._process is None:
+            return "stopped"
+        now = time.monotonic()
+        if self._restart_at:
+            return f"starts again in {max(0.0, self._restart_at - now):.0f} s"
+        return f"up {now - self._started:.0f} s" if self.exit_code is None else "ended"
+
+    def ask_to_stop(self) -> None:
+        """Ask the program to end, without waiting for it; once, for twice means at once."""
+        if not self._asked and self._process is not None and self._process.poll() is None:
+            self._asked = True
+            self._process.send_signal(signal.SIGTERM)
+
     def stop(self) -> None:
         """Stop the program in good order, then by force."""
+        self.ask_to_stop()
         process, self._process = self._process, None
         if process is not None and process.poll() is None:
-            process.send_signal(signal.SIGTERM)
             try:
                 process.wait(self.stop_seconds)
             except subprocess.TimeoutExpired:

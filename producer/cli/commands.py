@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from producer.cli import compare, desk, jobs, local, prune, results, service, steer
+from producer.cli import compare, desk, jobs, local, prune, results, service, steer, up
 
 cli = typer.Typer(
     name="classyard",
@@ -22,7 +22,7 @@ RESULTS = "Results"
 SERVICE = "Services"
 
 for panel, functions in (
-    (LOCAL, (local.demo, local.run, local.up)),
+    (LOCAL, (local.demo, local.run, up.up)),
     (DESK, (desk.submit, jobs.list_jobs, jobs.status)),
     (DESK, (steer.cancel, steer.pause, steer.resume, steer.retry)),
     (RESULTS, (results.results, results.export, compare.diff, compare.score, prune.prune)),

@@ -1,11 +1,9 @@
-"""`demo`, `run`, `up`: the whole yard on this machine."""
+"""`demo`, `run`: one job, and the yard for as long as it takes."""
 
 from __future__ import annotations
 
 import signal
 import sys
-import time
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,18 +28,15 @@ from producer.cli.options import (
     TruthOption,
     err,
     interactive,
-    out,
 )
-from producer.flower import flower_service
 from producer.request import job_request
 from producer.sources import open_sources
-from producer.yard import open_desk, wait_for_worker, worker_running, worker_service
+from producer.yard import open_desk, worker_running
 
 if TYPE_CHECKING:
     from core.settings import Settings
     from db.jobs import JobRequest
     from producer.sources import Sources
-    from producer.yard import Service
 
 SAMPLES = Path(__file__).parent.parent / "samples" / "digits"
 
@@ -106,7 +101,7 @@ def _run(
     *,
     as_json: bool,
 ) -> None:
-    _end_in_good_order()
+    end_in_good_order()
     job_id = None
     try:
         with open_desk(settings) as desk, worker_running(desk) as worker:
@@ -122,57 +117,6 @@ def _run(
     raise typer.Exit(show.exit_code(progress))
 
 
-def up(
-    flower: Annotated[bool, typer.Option("--flower", help="Start Flower, too.")] = False,
-    concurrency: Annotated[
-        int | None, typer.Option("--concurrency", "-c", help="Child processes.", min=1)
-    ] = None,
-) -> None:
-    """Keep Redis, a worker and (if asked) Flower running until Ctrl-C.
-
-    Example:
-      classyard up --flower        then, elsewhere: classyard submit ~/Pictures --wait
-    """
-    settings = read_settings(concurrency=concurrency)
-    _end_in_good_order()
-    console = err()
-    with ExitStack() as stack:
-        desk = stack.enter_context(open_desk(settings))
-        services = [worker_service(settings)]
-        if flower:
-            services.append(flower_service(settings))
-        for service in services:
-            stack.callback(service.stop)
-            service.start()
-        wait_for_worker(desk, services[0])
-        where = desk.database.engine.url.render_as_string(hide_password=True)
-        # Not wrapped: paths and the password are there to be copied.
-        console.print(f"worker    {services[0].log}", soft_wrap=True)
-        console.print(f"database  {where}", soft_wrap=True)
-        if flower:
-            password = services[1].environment["CLASSYARD_FLOWER_PASSWORD"]
-            console.print(
-                f"flower    http://127.0.0.1:{settings.flower_port} "
-                f"(user classyard, password {password})",
-                soft_wrap=True,
-            )
-        console.print("[green]up[/]: submit with 'classyard submit SOURCE'; Ctrl-C stops")
-        _supervise(services)
-        console.print("stopping: chunks in work are finished or handed back")
-
-
-def _end_in_good_order() -> None:
+def end_in_good_order() -> None:
     """Let SIGTERM be to us what Ctrl-C is: what was started is stopped, and said."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-
-def _supervise(services: list[Service]) -> None:
-    """Start again what dies, until Ctrl-C or SIGTERM."""
-    try:
-        while True:
-            for service in services:
-                if said := service.supervise():
-                    out().print(said)
-            time.sleep(0.5)
-    except KeyboardInterrupt:
-        return

@@ -6,10 +6,14 @@ import base64
 import csv
 import io
 import json
+import os
+import pty
 import re
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import tempfile
 import urllib.error
 import urllib.request
@@ -21,7 +25,7 @@ import pytest
 from core.settings import read_settings
 from tests.acceptance.conftest import left_over
 from tests.support.record import LABELS
-from tests.support.yard import Yard
+from tests.support.yard import ROOT, Yard
 from worker.stub import expected
 
 if TYPE_CHECKING:
@@ -182,6 +186,38 @@ def test_flower_shows_the_work_to_those_who_know_the_password(up: Yard) -> None:
     for page in ("/api/tasks", "/workers?json=1", "/tasks", "/"):
         assert "SECRET" not in ask(up, page, password[1])[1]
         assert "pictures.example" not in ask(up, page, password[1])[1]
+
+
+def test_what_the_worker_logs_is_passed_on_by_name(up: Yard) -> None:
+    job = up.submit(GOOD)
+    up.finish(job)
+    (running,) = up.processes
+    line = rf"^worker  \| .*job {job} chunk \d+: \d+ images"
+    up.until(lambda: re.search(line, running.log.read_text(), re.MULTILINE), what="the line")
+    assert "SECRET" not in running.log.read_text()
+
+
+def test_a_terminal_gets_a_board_and_sigkill_leaves_no_orphan(home: Path) -> None:
+    settings = read_settings(home=home, engine="stub", concurrency=2, grace=2)
+    terminal, theirs = pty.openpty()
+    with Yard(settings) as yard, os.fdopen(terminal, "rb", buffering=0) as screen:
+        running = subprocess.Popen(
+            [sys.executable, "-m", "producer", "up"],
+            stdin=subprocess.DEVNULL,
+            stderr=theirs,
+            env=yard.environment(TERM="xterm", COLUMNS="100"),
+            cwd=ROOT,
+        )
+        os.close(theirs)
+        try:
+            seen = b""
+            while not re.search(rb"child +state +restarts\s+worker +up \d+ s +0", seen):
+                seen += re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", screen.read(65536))
+            assert b"no job is under way" in seen
+        finally:
+            running.kill()
+            running.wait()
+        yard.until(lambda: left_over(home) == [], 15, f"the end of {left_over(home)}")
 
 
 @pytest.mark.parametrize(

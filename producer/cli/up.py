@@ -1,0 +1,65 @@
+"""`up`: the whole yard on this machine, kept running and shown."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from core.settings import read_settings
+from producer.cli.local import end_in_good_order
+from producer.cli.options import err
+from producer.up import Crew
+from producer.yard import open_desk, wait_for_worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
+
+#: Seconds between looks after the children.
+LOOK = 0.5
+
+
+def up(
+    flower: Annotated[bool, typer.Option("--flower", help="Start Flower, too.")] = False,
+    concurrency: Annotated[
+        int | None, typer.Option("--concurrency", "-c", help="Child processes.", min=1)
+    ] = None,
+) -> None:
+    """Keep Redis, a worker and what else is asked for running until Ctrl-C.
+
+    What dies is started again. On a terminal the jobs and workers are shown below the logs.
+
+    Example:
+      classyard up --flower        then, elsewhere: classyard submit ~/Pictures --wait
+    """
+    from producer.cli.board import board_shown
+
+    settings = read_settings(concurrency=concurrency)
+    end_in_good_order()
+    console = err()
+    names = ["worker", *(name for name, wanted in (("flower", flower),) if wanted)]
+    with open_desk(settings) as desk, Crew(settings, names) as crew:
+        wait_for_worker(desk, crew.services["worker"])
+        where = desk.database.engine.url.render_as_string(hide_password=True)
+        # Not wrapped: paths and the password are there to be copied.
+        for name, place in (*crew.places(), ("database", where)):
+            console.print(f"{name:<9} {escape(place)}", soft_wrap=True)
+        console.print("[green]up[/]: submit with 'classyard submit SOURCE'; Ctrl-C stops")
+        try:
+            with board_shown(desk, crew, console) as refresh:
+                _look_after(crew, console, refresh)
+        except KeyboardInterrupt:
+            console.print("stopping: chunks in work are finished or handed back")
+
+
+def _look_after(crew: Crew, console: Console, refresh: Callable[[], None]) -> None:
+    """Start again what dies and pass on what is logged, until Ctrl-C or SIGTERM."""
+    while True:
+        for name, line in crew.supervise():
+            console.print(f"[dim]{name:<8}|[/] {escape(line)}", soft_wrap=True)
+        refresh()
+        time.sleep(LOOK)
