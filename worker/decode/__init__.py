@@ -23,15 +23,17 @@ from PIL import (
 )
 
 from core.errors import Code, SettingsError
+from core.modelspec import InputSpec
 from core.types import Failure
 from worker.decode import colors, geometry
 from worker.decode.sniff import refuse
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
     from PIL.ImageFile import ImageFile
 
-    from core.modelspec import InputSpec
     from core.settings import ImageLimits
 
 #: What readers raise for broken bytes. Families, not `Exception`: a time limit that a signal raises
@@ -78,12 +80,24 @@ def prepare(limits: ImageLimits) -> None:
 
 def decode(data: bytes, spec: InputSpec, limits: ImageLimits) -> Decoded | Failure:
     """Return the first frame of `data`, upright, in the size and colours that `spec` asks for."""
+    return _within(data, limits, lambda image: _decode(image, spec))
+
+
+def shrink(data: bytes, side: int, limits: ImageLimits) -> Decoded | Failure:
+    """Return the first frame of `data` whole, upright, in RGB: `side` pixels at most, never enlarged."""
+    return _within(data, limits, lambda image: _decode(image, _shrunk(image, side)))
+
+
+def _within(
+    data: bytes, limits: ImageLimits, use: Callable[[ImageFile], Decoded]
+) -> Decoded | Failure:
+    """Open `data` and use the picture; whatever is wrong with it is a failure."""
     if not data:
         return Failure(Code.EMPTY, "0 bytes")
     try:
         # Only the allowed readers exist for this call: most holes of Pillow are in the others.
         with Image.open(BytesIO(data), formats=limits.formats) as image:
-            return _check_size(image.size, limits) or _decode(image, spec)
+            return _check_size(image.size, limits) or use(image)
     except UnidentifiedImageError:
         return refuse(data, limits.formats)
     except _BOMBS as error:
@@ -131,6 +145,21 @@ def _decode(image: ImageFile, spec: InputSpec) -> Decoded:
     pixels = np.asarray(small).reshape(spec.height, spec.width, spec.channels)
     width, height = reversed(size) if turned else size
     return Decoded(pixels, width, height)
+
+
+def _shrunk(image: ImageFile, side: int) -> InputSpec:
+    """Return what makes `_decode` keep the proportions of the picture."""
+    if not isinstance(image, JpegImagePlugin.JpegImageFile):
+        image.load()  # its orientation may stand behind its pixels, see `_decode`
+    turned = geometry.read_orientation(image.info.get("exif")) >= geometry.TURNED
+    width, height = reversed(image.size) if turned else image.size
+    scale = min(1.0, side / max(width, height))
+    return InputSpec(
+        height=max(1, round(height * scale)),
+        width=max(1, round(width * scale)),
+        resize="squash",
+        filter="bicubic",
+    )
 
 
 def _draft(

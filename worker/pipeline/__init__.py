@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
-from hashlib import blake2b
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from core.errors import Code
 from core.types import Classification, Failure, StageSeconds
+from worker.contenthash import hash_of
 from worker.decode import Decoded, decode, prepare
 from worker.pipeline.fetching import FetchAhead, Opened
 from worker.pipeline.predicting import Picture, Predictor
@@ -167,7 +167,7 @@ class Pipeline:
         start = perf_counter()
         try:
             if isinstance(content, bytes):
-                content_hash = _hash(content)
+                content_hash = hash_of(content)
                 if reuse is not None and (known := reuse(content_hash)) is not None:
                     return known
                 opened = self._open(content, content_hash)
@@ -196,17 +196,13 @@ class Pipeline:
             decoded.pixels,
             decoded.width,
             decoded.height,
-            content_hash or _hash(content),
+            content_hash or hash_of(content),
             perf_counter() - start,
         )
 
 
 def _as_is(content: bytes) -> bytes:
     return content
-
-
-def _hash(content: bytes) -> str:
-    return blake2b(content, digest_size=16).hexdigest()
 
 
 def _in_order(uris: Sequence[str], outcomes: dict[str, Outcome]) -> list[Outcome]:
