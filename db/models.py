@@ -30,9 +30,6 @@ OPEN = (ChunkStatus.PENDING, ChunkStatus.QUEUED, ChunkStatus.RUNNING)
 #: Jobs whose chunks may be sent and claimed.
 ACTIVE = (JobStatus.QUEUED, JobStatus.RUNNING)
 
-#: Rows that may answer for another image.
-_OK = text("status = 'ok'")
-
 
 class UTCDateTime(TypeDecorator[datetime]):
     """A moment in UTC. SQLite stores no zone, so it is put back on reading."""
@@ -163,8 +160,8 @@ class Result(Base):
             sqlite_where=text("status = 'failed'"),
             postgresql_where=text("status = 'failed'"),
         ),
-        # `ix_results_uri`, too, but of another kind on each database: see migration 0002.
-        Index("ix_results_content_hash", "content_hash", sqlite_where=_OK, postgresql_where=_OK),
+        # `ix_results_uri` and `ix_results_content_hash`, too, but not the same on each database: see
+        # migrations 0002 and 0003.
     )
 
     # No foreign key: PostgreSQL would look the job up once per row, and the guarded chunk vouches for it.

@@ -25,6 +25,19 @@ _SAME_HASH = (
 _ANSWER = (Result.uri, Result.predictions, Result.width, Result.height, Result.content_hash)
 
 
+def index_contents(connection: Connection) -> None:
+    """Have what `by_content` looks up: before the first job that reuses, on SQLite.
+
+    Hashes come in no order, so each goes to a page of its own: kept up for everybody, the index
+    would take more time than the rows (figures in docs/benchmarks.md). PostgreSQL always has it.
+    """
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(
+            "CREATE INDEX IF NOT EXISTS ix_results_content_hash ON results (content_hash)"
+            " WHERE status = 'ok'"
+        )
+
+
 def by_uri(connection: Connection, terms: Terms, uris: Sequence[str]) -> dict[str, Classified]:
     """Return what the job's own rows answer to any of `uris`."""
     rows = connection.execute(

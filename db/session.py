@@ -178,6 +178,7 @@ def _sqlite(url: str, path: str | None, *, pooled: bool) -> Engine:
         for pragma in (
             f"busy_timeout={BUSY_SECONDS * 1000}",
             "journal_mode=WAL",
+            "wal_autocheckpoint=8000",  # 32 MB: pages of the indexes are written once for many chunks
             "synchronous=NORMAL",  # may lose the last commits on power loss: those chunks run again
             "foreign_keys=ON",
             "temp_store=MEMORY",

@@ -15,7 +15,7 @@ from broker.dispatch import Dispatcher
 from broker.sweep import discard
 from core.errors import BrokerError, ClassyardError
 from core.types import JobStatus, digest, encode_uris
-from db import jobs, queries, workers
+from db import jobs, queries, reuse, workers
 from db.jobs import NewChunk
 from producer.sources.block import resized, tapered
 from producer.undone import Undone
@@ -94,6 +94,8 @@ def submit(
             is saved, the text names it, and it starts once Redis is back.
     """
     ping(desk.app)
+    if request.options.get("reuse"):
+        desk.database.write(reuse.index_contents)
     job_id = _create(desk.database, request)
     if isinstance(job_id, Submission):
         return job_id

@@ -65,7 +65,7 @@ def test_a_small_job_and_a_high_one_overtake_and_a_cancelled_one_stops(yard: Yar
     done = yard.command("cancel", str(large))
     took = time.monotonic() - begun
     assert (done.code, done.out) == (0, f"job {large} is cancelled\n")
-    assert took < max(2, least + 1), f"cancel took {took:.2f} s, 'jobs' {least:.2f} s"
+    assert took < least + 5, f"cancel took {took:.2f} s, 'jobs' {least:.2f} s"
     yard.until(lambda: status(yard, large)["pending"] == 0, what="the end of running chunks")
     found = status(yard, large)
     assert found["status"] == "cancelled"

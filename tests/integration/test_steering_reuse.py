@@ -48,6 +48,7 @@ def test_answers_are_found_by_uri_and_by_content(database: Database) -> None:
     other = record.job(uris(3), request=replace(REQUEST, fingerprint="e" * 32))
     record.work_off(job)
     record.work_off(other)
+    database.write(reuse.index_contents)
     terms = database.read(chunks.read_terms, job)
     assert terms is not None
     rows = record.rows(job)
