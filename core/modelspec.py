@@ -34,7 +34,8 @@ class InputSpec(_Part):
     `preprocessing` is arithmetic inside the graph, by Keras's own names (`tf`: -1..1, `caffe`: BGR
     minus the ImageNet mean, `torch`: ImageNet mean and deviation, `unit`: 0..1, `none`: 0..255).
     `resize` is either `crop` (scale, then cut the centre: `crop_fraction` of the shorter side is
-    kept) or `squash` (the whole picture, its proportions given up).
+    kept) or `squash` (the whole picture, its proportions given up). `gray_window` says which values
+    of 16-bit and 32-bit grey are black and white; without it the file decides.
     """
 
     height: Side
@@ -44,6 +45,14 @@ class InputSpec(_Part):
     resize: Literal["crop", "squash"] = "crop"
     crop_fraction: float = Field(0.875, gt=0, le=1)
     filter: Literal["nearest", "box", "bilinear", "bicubic", "lanczos"] = "bilinear"
+    gray_window: tuple[float, float] | None = None
+
+    @model_validator(mode="after")
+    def _check_window(self) -> Self:
+        if self.gray_window is not None and not self.gray_window[0] < self.gray_window[1]:
+            msg = "gray_window is [black, white], the smaller value first"
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _check_colors(self) -> Self:
@@ -122,7 +131,8 @@ class ModelSpec:
         state = hashlib.blake2b(digest_size=16)
         words = (
             self.application or "",
-            self.input.model_dump_json(),
+            # Without what is not set: a key that is new here must not make old models new.
+            self.input.model_dump_json(exclude_none=True),
             self.output.model_dump_json(),
             *self.labels,
         )

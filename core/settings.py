@@ -20,6 +20,8 @@ EngineName = Literal["auto", "litert", "keras", "stub"]
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 Seconds = Annotated[float, Field(gt=0)]
 Words = Annotated[tuple[str, ...], NoDecode]
+#: What people call a format, where Pillow has another name.
+_PILLOWS_NAME = {"JPG": "JPEG", "TIF": "TIFF", "HEIC": "HEIF", "JP2": "JPEG2000", "APNG": "PNG"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class ImageLimits:
     formats: tuple[str, ...]
     max_pixels: int
     max_side: int
+    max_tiff_pixels: int = 0
+    accept_truncated: bool = False
 
 
 class Settings(BaseSettings):
@@ -115,6 +119,12 @@ class Settings(BaseSettings):
     )
     max_pixels: int = Field(50_000_000, gt=0, description="Most pixels of a picture")
     max_side: int = Field(20_000, gt=0, description="Longest side of a picture, in pixels")
+    max_tiff_pixels: int = Field(
+        1_000_000_000, ge=0, description="Most pixels of a TIFF, which is read reduced"
+    )
+    accept_truncated: bool = Field(
+        False, description="Classify pictures that are cut off; what is missing is black or grey"
+    )
 
     # Time: each bound must be shorter than the next (checked below)
     stall_timeout: Seconds = Field(
@@ -233,8 +243,10 @@ class Settings(BaseSettings):
     @property
     def image_limits(self) -> ImageLimits:
         """The limits of the decode stage."""
-        formats = tuple(name.upper() for name in self.formats)
-        return ImageLimits(formats, self.max_pixels, self.max_side)
+        formats = tuple(_PILLOWS_NAME.get(name.upper(), name.upper()) for name in self.formats)
+        return ImageLimits(
+            formats, self.max_pixels, self.max_side, self.max_tiff_pixels, self.accept_truncated
+        )
 
     @property
     def fetch_limits(self) -> FetchLimits:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from PIL import Image
 
 from broker.embedded import embedded_redis
 from core.settings import read_settings
@@ -32,6 +33,10 @@ scores = model.predict(train_digits.pixels(held_out.pictures), batch_size=64, ve
 names = map(train_digits.file_name, held_out.digits, held_out.numbers)
 print(json.dumps(dict(zip(names, scores.astype(float).tolist(), strict=True))))
 """
+
+#: The default ones and others that keep every value.
+FORMATS = "JPEG,PNG,WEBP,GIF,BMP,TIFF,JPEG2000,PPM"
+WITHOUT_LOSS: dict[str, dict[str, Any]] = {"webp": {"lossless": True}}
 
 
 def python(*arguments: str) -> str:
@@ -55,7 +60,8 @@ def digits_yard(converted: Path) -> Iterator[Yard]:
     """A yard with one worker of two children."""
     home = Path(tempfile.mkdtemp(prefix="cy-"))
     furnish(home, converted)
-    with embedded_redis(home), Yard(read_settings(home=home, concurrency=2)) as opened:
+    settings = read_settings(home=home, concurrency=2, formats=FORMATS)
+    with embedded_redis(home), Yard(settings) as opened:
         opened.worker()
         yield opened
     shutil.rmtree(home, ignore_errors=True)
@@ -70,7 +76,7 @@ def queued(digits_yard: Yard, held_out: Path) -> dict[str, Any]:
 def answers(yard: Yard, folder: Path, *words: str, **settings: str) -> dict[str, Any]:
     """Submit the pictures, wait, and return the rows by file name."""
     done = yard.command(
-        "submit", str(folder / "*.png"), "--model", "digits", "--top-k", "10", "--wait", "--json",
+        "submit", str(folder), "--model", "digits", "--top-k", "10", "--wait", "--json",
         *words, **settings,
     )  # fmt: skip
     assert done.code == 0, done.err
@@ -120,3 +126,24 @@ def test_another_engine_and_its_batches_answer_the_same(
     settings = {"CLASSYARD_QUEUE": "batches", "CLASSYARD_ENGINE": "keras"}
     digits_yard.worker(CLASSYARD_CONCURRENCY="1", CLASSYARD_BATCH_SIZE="8", **settings)
     same(queued, answers(digits_yard, held_out, "--chunk-size", "100", **settings))
+
+
+def test_the_same_picture_stored_without_loss_in_any_way_gets_the_same_scores(
+    digits_yard: Yard, held_out: Path, tmp_path: Path
+) -> None:
+    digit = Image.open(sorted(held_out.glob("*.png"))[0]).convert("L")
+    sixteen = digit.convert("I").point(lambda value: value * 257).convert("I;16")
+    for mode in ("L", "RGB", "RGBA", "LA", "P"):
+        for kind in ("png", "tif", "webp", "bmp", "jp2"):
+            if (mode, kind) not in {("LA", "bmp"), ("P", "jp2")}:
+                digit.convert(mode).save(tmp_path / f"{mode}.{kind}", **WITHOUT_LOSS.get(kind, {}))
+    for kind in ("png", "tif", "jp2", "pgm"):
+        sixteen.save(tmp_path / f"16.{kind}")
+    digit.save(tmp_path / "grey.gif")
+    digit.save(tmp_path / "named-wrongly.jpg", "PNG")
+    rows = answers(digits_yard, tmp_path)
+    assert len(rows) == 29
+    wanted = {p["label"]: p["score"] for p in rows["L.png"]["predictions"]}
+    for name, row in rows.items():
+        scores = {p["label"]: p["score"] for p in row["predictions"]}
+        assert scores == pytest.approx(wanted, abs=1e-3), name

@@ -8,24 +8,25 @@ from __future__ import annotations
 
 import re
 import struct
-import warnings
 import zlib
 from dataclasses import dataclass
 from io import BytesIO
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 from PIL import (
     Image,
     JpegImagePlugin,
+    TiffImagePlugin,
     UnidentifiedImageError,
     WebPImagePlugin,  # noqa: F401  registers WEBP, or Pillow would import all 43 readers for it
 )
 
-from core.errors import Code, SettingsError
+from core.errors import Code
 from core.modelspec import InputSpec
 from core.types import Failure
-from worker.decode import colors, geometry
+from worker.decode import colors, geometry, grey, largetiff
+from worker.decode.readers import prepare
 from worker.decode.sniff import refuse
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
     from core.settings import ImageLimits
 
+__all__ = ["Decoded", "decode", "prepare"]
+
 #: What readers raise for broken bytes. Families, not `Exception`: a time limit that a signal raises
 #: in the middle of a picture is not the picture's fault and must pass.
 _BROKEN: Final = (
@@ -43,6 +46,10 @@ _BROKEN: Final = (
     RuntimeError, SyntaxError, TypeError, ValueError, Warning, struct.error, zlib.error,
 )  # fmt: skip
 _BOMBS: Final = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+
+#: A picture resized to the model's size, and what its values mean if it is deep grey.
+_Small: TypeAlias = "tuple[Image.Image, grey.Scale | None]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,33 +61,9 @@ class Decoded:
     height: int
 
 
-def prepare(limits: ImageLimits) -> None:
-    """Make Pillow's process-wide guards agree with ours; call once, before any decoding.
-
-    Without it Pillow prints warnings about large pictures and broken metadata, and refuses pictures
-    over 179 MP whatever `limits` allow. Its guard is only ever widened here, so that two calls
-    cannot harm each other.
-
-    Raises:
-        SettingsError: if Pillow cannot read one of the formats.
-    """
-    Image.preinit()
-    if not set(limits.formats) <= set(Image.OPEN):
-        Image.init()  # slow: every reader of Pillow
-    unknown = [name for name in limits.formats if name not in Image.OPEN]
-    if unknown or not limits.formats:
-        names = ", ".join(sorted(Image.OPEN))
-        raise SettingsError(f"CLASSYARD_FORMATS: no {', '.join(unknown) or 'format'}; of: {names}")
-    # Pictures that are too large get a code from us, and a broken EXIF block is no broken picture.
-    # Here and not around each picture: `catch_warnings` swaps a list that all threads share.
-    warnings.filterwarnings("ignore", module=r"PIL\.")
-    if (Image.MAX_IMAGE_PIXELS or limits.max_pixels) < limits.max_pixels:
-        Image.MAX_IMAGE_PIXELS = limits.max_pixels
-
-
 def decode(data: bytes, spec: InputSpec, limits: ImageLimits) -> Decoded | Failure:
     """Return the first frame of `data`, upright, in the size and colours that `spec` asks for."""
-    return _within(data, limits, lambda image: _decode(image, spec))
+    return _within(data, limits, lambda image: _decode(image, spec), spec)
 
 
 def shrink(data: bytes, side: int, limits: ImageLimits) -> Decoded | Failure:
@@ -89,15 +72,24 @@ def shrink(data: bytes, side: int, limits: ImageLimits) -> Decoded | Failure:
 
 
 def _within(
-    data: bytes, limits: ImageLimits, use: Callable[[ImageFile], Decoded]
+    data: bytes,
+    limits: ImageLimits,
+    use: Callable[[ImageFile], Decoded],
+    spec: InputSpec | None = None,
 ) -> Decoded | Failure:
-    """Open `data` and use the picture; whatever is wrong with it is a failure."""
+    """Open `data` and use the picture; whatever is wrong with it is a failure.
+
+    With `spec`, a TIFF of too many pixels is read reduced.
+    """
     if not data:
         return Failure(Code.EMPTY, "0 bytes")
     try:
         # Only the allowed readers exist for this call: most holes of Pillow are in the others.
         with Image.open(BytesIO(data), formats=limits.formats) as image:
-            return _check_size(image.size, limits) or use(image)
+            refused = _check_size(image.size, limits)
+            if refused and spec and isinstance(image, TiffImagePlugin.TiffImageFile):
+                return _decode_large(image, data, spec, limits) or refused
+            return refused or use(image)
     except UnidentifiedImageError:
         return refuse(data, limits.formats)
     except _BOMBS as error:
@@ -129,22 +121,58 @@ def _decode(image: ImageFile, spec: InputSpec) -> Decoded:
         image.load()  # now: PNG may carry its EXIF behind the pixels, and TIFF turns itself upright
     size = image.size
     orientation = geometry.read_orientation(image.info.get("exif"))
-    turned = orientation >= geometry.TURNED
-    # All work happens in the file's own orientation; only the small result is turned upright.
-    target = (spec.height, spec.width) if turned else (spec.width, spec.height)
+    target = geometry.target_size(spec, orientation)
     box = geometry.source_box(size, target, spec)
     if jpeg:
         box = _draft(image, target, box, spec)
-    full = colors.averageable(image)
+    small = _resized(image, target, box, spec)
+    return _finished(small, image, orientation, size, spec)
+
+
+def _resized(
+    image: ImageFile, target: tuple[int, int], box: geometry.Box, spec: InputSpec
+) -> _Small:
+    """Return the part of a loaded `image` in `box` as `target`; the image's own pixels are gone then."""
+    scale = grey.scale_of(image, spec, image) if grey.is_deep(image.mode) else None
+    full = (colors if scale is None else grey).averageable(image)
     if full is not image:
         image.close()  # its pixels: resizing makes a third copy, and 600 MB are enough for any picture
-    small = full.resize(target, geometry.FILTERS[spec.filter], box)
-    del full
-    small = geometry.upright(small, orientation)
-    small = colors.to_model(small, spec.color, image.info.get("icc_profile"))
-    pixels = np.asarray(small).reshape(spec.height, spec.width, spec.channels)
-    width, height = reversed(size) if turned else size
-    return Decoded(pixels, width, height)
+    return full.resize(target, geometry.FILTERS[spec.filter], box), scale
+
+
+def _finished(
+    small: _Small, image: Image.Image, orientation: int, size: tuple[int, int], spec: InputSpec
+) -> Decoded:
+    """Return the resized picture as the model takes it; `size` is that of the file."""
+    pixels, scale = small
+    pixels = geometry.upright(pixels, orientation)
+    pixels = colors.to_model(pixels, spec.color, image.info.get("icc_profile"), scale)
+    array = np.asarray(pixels).reshape(spec.height, spec.width, spec.channels)
+    width, height = reversed(size) if orientation >= geometry.TURNED else size
+    return Decoded(array, width, height)
+
+
+def _decode_large(
+    image: TiffImagePlugin.TiffImageFile, data: bytes, spec: InputSpec, limits: ImageLimits
+) -> Decoded | None:
+    """Return a TIFF of too many pixels, read reduced; None if it must be refused."""
+    size = largetiff.stored_size(image)
+    if max(size) > limits.max_side or size[0] * size[1] > limits.max_tiff_pixels:
+        return None
+    orientation = largetiff.orientation(image)
+    target = geometry.target_size(spec, orientation)
+    box = geometry.source_box(size, target, spec)
+    reduced = largetiff.reduced(image, data, geometry.whole_size(size, target, box), limits)
+    if reduced is None:
+        return None
+    pixels = reduced.image
+    scale = grey.scale_of(pixels, spec, image) if grey.is_deep(pixels.mode) else None
+    place = (
+        box[0] * reduced.across, box[1] * reduced.down,
+        box[2] * reduced.across, box[3] * reduced.down,
+    )  # fmt: skip
+    small = pixels.resize(target, geometry.FILTERS[spec.filter], place)
+    return _finished((small, scale), image, orientation, size, spec)
 
 
 def _shrunk(image: ImageFile, side: int) -> InputSpec:

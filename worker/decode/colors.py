@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from worker.decode.grey import Scale
 
 #: What shows through transparent pixels.
 BACKGROUND: Final = 255
@@ -36,17 +36,17 @@ def averageable(image: Image.Image) -> Image.Image:
 
 
 def to_model(
-    image: Image.Image, color: Literal["rgb", "gray"], profile: bytes | None
+    image: Image.Image, color: Literal["rgb", "gray"], profile: bytes | None, scale: Scale | None
 ) -> Image.Image:
     """Return the resized `image` in mode RGB or L: opaque, 8 bits per value, sRGB.
 
     Runs after the resize, where pixels are few. Values mix in the file's own space, as they do
-    when an RGB picture is resized.
+    when an RGB picture is resized. `scale` is that of deep grey.
     """
     if image.mode == "RGB" and profile is None:
         return image if color == "rgb" else image.convert("L")
-    if image.mode[0] in "IF":
-        image = Image.fromarray(_to_bytes(np.asarray(image)))
+    if scale is not None:
+        image = Image.fromarray(scale.apply(np.asarray(image)))
     elif image.mode in _ALPHA:
         image = _flatten(image)
     elif image.mode not in _SPACES:
@@ -65,22 +65,6 @@ def _flatten(image: Image.Image) -> Image.Image:
     ground = Image.new(plain, image.size, BACKGROUND if plain == "L" else (BACKGROUND,) * 3)
     ground.paste(image.convert(plain), mask=image.getchannel("A"))
     return ground
-
-
-def _to_bytes(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Scale grey values of 16 or 32 bits to 8.
-
-    16 bits keep their high byte, like 16-bit colours in Pillow. 32 bits declare no range: 0..65535
-    is taken for 16 bits in a larger cell, 0..1 for fractions; else darkest becomes 0, brightest 255.
-    """
-    kind = values.dtype.kind
-    numbers = np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
-    low, high = float(numbers.min()), float(numbers.max())
-    if kind in "iu" and low >= 0 and high <= 0xFFFF:
-        return (numbers.astype(np.uint16) >> 8).astype(np.uint8)
-    if kind == "f" and low >= 0 and high <= 1:
-        low, high = 0.0, 1.0
-    return ((numbers - low) * (255 / (high - low or 1.0)) + 0.5).astype(np.uint8)
 
 
 @lru_cache(maxsize=16)  # most pictures of a job share a few profiles, and reading one takes 2 ms

@@ -38,6 +38,16 @@ _ORIENTATION_TAG: Final = 0x0112
 _SHORT: Final = 3
 
 
+def target_size(spec: InputSpec, orientation: int) -> tuple[int, int]:
+    """Return width and height of the model's input in the file's own orientation.
+
+    All work happens there; only the small result is turned upright.
+    """
+    if orientation >= TURNED:
+        return (spec.height, spec.width)
+    return (spec.width, spec.height)
+
+
 def source_box(size: tuple[int, int], target: tuple[int, int], spec: InputSpec) -> Box:
     """Return the part of a picture of `size` that becomes `target`.
 

@@ -41,6 +41,7 @@ _SIGNATURES: Final = tuple(
         ("MP4", rb".{4}ftyp"),
     )
 )
+_PILLOWS_NAME: Final = {"HEIC": "HEIF"}
 _SVG: Final = re.compile(rb"\s*<(svg|\?xml|!--|!doctype svg)", re.IGNORECASE)
 _HTML: Final = re.compile(
     rb"\s*<(!doctype html|html|head|body|script|meta|title|div|!--)", re.IGNORECASE
@@ -54,7 +55,7 @@ def refuse(data: bytes, allowed: Sequence[str]) -> Failure:
     name = _recognise(start)
     if name is None:
         return Failure(Code.NOT_AN_IMAGE, _describe(start))
-    if name not in allowed:
+    if _PILLOWS_NAME.get(name, name) not in allowed:
         return Failure(Code.FORMAT_NOT_ALLOWED, f"{name}; allowed: {', '.join(allowed)}")
     if name == "PNG" and bytes(4) in {data[16:20], data[20:24]} and len(data) >= 24:
         return Failure(Code.DIMENSIONS, "a side of 0 pixels")

@@ -1,0 +1,112 @@
+"""Grey of more than 8 bits: which values are black and white, decided on the whole picture.
+
+The file's declaration counts where it has one. What a file leaves open is documented in
+docs/pictures.md, and a model may settle it (`gray_window` in its `model.toml`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from PIL import Image, TiffImagePlugin
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from core.modelspec import InputSpec
+
+#: Pillow's modes of 16-bit, 32-bit and floating-point grey begin with these.
+_DEEP: Final = "IF"
+_BITS, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The values that become 0 and 255; `steps` if every value between is a step of its own.
+
+    With steps a value keeps its high bits, as 16-bit colours do in Pillow.
+    """
+
+    low: float
+    high: float
+    steps: bool = True
+    inverted: bool = False
+
+    def apply(self, values: NDArray[np.generic]) -> NDArray[np.uint8]:
+        """Return `values` as 8 bits; what lies outside is clipped."""
+        above = np.nan_to_num(values.astype(np.float64), posinf=self.high) - self.low
+        if self.steps:
+            scaled = np.floor(above * (256 / (self.high - self.low + 1)))
+        else:
+            scaled = above * (255 / (self.high - self.low or 1.0)) + 0.5
+        small: NDArray[np.uint8] = scaled.clip(0, 255).astype(np.uint8)
+        return 255 - small if self.inverted else small
+
+
+def is_deep(mode: str) -> bool:
+    """Return whether pixels of this mode need a `Scale`."""
+    return mode[0] in _DEEP
+
+
+def scale_of(image: Image.Image, spec: InputSpec, file: Image.Image) -> Scale:
+    """Return how the values of a deep grey picture become 8 bits.
+
+    `image` has the pixels, not yet resized to the model's size; `file` is what was opened.
+    """
+    inverted = _tag(file, _PHOTOMETRIC, 1) == _WHITE_IS_ZERO
+    whole = image.mode != "F"
+    if spec.gray_window is not None:
+        low, high = spec.gray_window
+        return Scale(low, high, steps=whole, inverted=inverted)
+    if file.mode.startswith("I;16"):
+        # Scanners write 12 bits into cells of 16: taken for 16 they would all be nearly black.
+        bits = min(_tag(file, _BITS, 16), 16)
+        return Scale(0, (1 << bits) - 1, inverted=inverted)
+    low, high = _extremes(image)
+    return _guessed(low, high, file, inverted=inverted)
+
+
+def averageable(image: Image.Image) -> Image.Image:
+    """Return a deep grey `image` with values that Pillow averages rightly.
+
+    Big-endian 16 bits are brought to this machine's order, of which Pillow's resize takes no notice;
+    what is no number becomes 0, or it would spread to its neighbours.
+    """
+    if image.mode in {"I;16B", "I;16L"}:
+        return Image.fromarray(np.asarray(image).astype(np.uint16))
+    if image.mode != "F":
+        return image
+    values = np.asarray(image)
+    if bool(np.isfinite(values).all()):
+        return image
+    return Image.fromarray(np.nan_to_num(values, posinf=0.0, neginf=0.0))
+
+
+def _guessed(low: float, high: float, file: Image.Image, *, inverted: bool) -> Scale:
+    """Return the scale of values of 32 bits, for which most files declare no range."""
+    if file.mode == "F":
+        fractions = low >= 0 and high <= 1
+        return Scale(*((0.0, 1.0) if fractions else (low, high)), steps=False, inverted=inverted)
+    if low < 0 or high > 0xFFFF:
+        return Scale(low, high, steps=False, inverted=inverted)
+    # PPM's values were brought to 16 bits by Pillow; elsewhere 8 bits in a larger cell are common.
+    eight = high <= 0xFF and file.format != "PPM"
+    return Scale(0, 0xFF if eight else 0xFFFF, inverted=inverted)
+
+
+def _extremes(image: Image.Image) -> tuple[float, float]:
+    low, high = image.getextrema()
+    assert isinstance(low, int | float)
+    assert isinstance(high, int | float)
+    return low, high
+
+
+def _tag(image: Image.Image, number: int, default: int) -> int:
+    """Return the first value of a TIFF tag."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return default
+    value = image.tag_v2.get(number, default)
+    first = value[0] if isinstance(value, tuple) else value
+    return first if isinstance(first, int) else default
