@@ -36,6 +36,12 @@ FIRST_CHUNK = 128
 #: Seconds that a chunk should take: long enough to make its overhead small, short enough that a
 #: small job behind a large one starts soon and a crash costs little.
 CHUNK_SECONDS = 1.0
+#: Twice that for images behind a network: a chunk begins with a wait for the first of them.
+REMOTE_CHUNK_SECONDS = 2.0
+#: Schemes of such images.
+REMOTE = ("http:", "https:", "s3:", "gs:", "az:")
+#: Parts that the last chunks are cut into; remote ones would wait once for each.
+PARTS, REMOTE_PARTS = 4, 2
 #: Bounds of the automatic chunk size, in images.
 SMALLEST, LARGEST = 16, 4096
 #: Chunks per slot of a small job, so that no slot idles while another finishes a long last chunk.
@@ -194,16 +200,24 @@ def _sized_blocks(
     if chunk_size:
         return sources.blocks(chunk_size)
     slots, window, seconds = desk.database.read(_speed, desk, request)
-    largest = FIRST_CHUNK
-    if seconds is not None:
-        largest = min(LARGEST, max(SMALLEST, round(CHUNK_SECONDS / seconds)))
     # A small job fits into one window: what does not waits for a whole round of the large ones.
-    parts = min(slots * CHUNKS_PER_SLOT, window) if slots else CHUNKS_PER_SLOT
-    blocks = sources.blocks(largest)
-    head = list(islice(blocks, min(parts, HEAD // largest)))
+    count = min(slots * CHUNKS_PER_SLOT, window) if slots else CHUNKS_PER_SLOT
+    most = _images(seconds, REMOTE_CHUNK_SECONDS)
+    blocks = sources.blocks(most)
+    head = list(islice(blocks, min(count, HEAD // most)))
+    remote = bool(head) and head[0].uris[0].lower().startswith(REMOTE)
+    largest = most if remote else _images(seconds, CHUNK_SECONDS)
     images = sum(len(block.uris) for block in head)
-    size = min(largest, max(1, -(-images // parts)))
-    return tapered(resized(chain(head, blocks), size), max(1, slots), SMALLEST)
+    size = min(largest, max(1, -(-images // count)))
+    parts = REMOTE_PARTS if remote else PARTS
+    return tapered(resized(chain(head, blocks), size), max(1, slots), parts, SMALLEST)
+
+
+def _images(seconds: float | None, chunk_seconds: float) -> int:
+    """Return the images of a full chunk, of a model that takes `seconds` for one."""
+    if seconds is None:
+        return FIRST_CHUNK
+    return min(LARGEST, max(SMALLEST, round(chunk_seconds / seconds)))
 
 
 def _speed(

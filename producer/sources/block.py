@@ -40,8 +40,8 @@ def resized(blocks: Iterable[Block], size: int) -> Iterator[Block]:
         yield _block(uris, extras)
 
 
-def tapered(blocks: Iterable[Block], last: int, smallest: int) -> Iterator[Block]:
-    """Cut the `last` blocks into quarters, of `smallest` images at least.
+def tapered(blocks: Iterable[Block], last: int, parts: int, smallest: int) -> Iterator[Block]:
+    """Cut each of the `last` blocks into `parts`, of `smallest` images at least.
 
     Whoever works on them ends at nearly the same time as all others.
     """
@@ -51,7 +51,7 @@ def tapered(blocks: Iterable[Block], last: int, smallest: int) -> Iterator[Block
         if len(held) > last:
             yield held.popleft()
     for block in held:
-        yield from resized([block], max(smallest, -(-len(block.uris) // 4)))
+        yield from resized([block], max(smallest, -(-len(block.uris) // parts)))
 
 
 def _block(uris: list[str], extras: list[Extra | None]) -> Block:

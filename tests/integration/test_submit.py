@@ -161,6 +161,9 @@ def test_a_fast_model_gets_large_chunks_and_a_slow_one_small(desk: Desk) -> None
         if seconds == 10:
             found = sizes(record, submit(desk, piped(*uris(4000)), REQUEST).job_id)
             assert max(found) == pytest.approx(size, rel=0.2)
+            far = [f"https://example.org/{number}.jpg" for number in range(4000)]
+            found = sizes(record, submit(desk, piped(*far), REQUEST).job_id)
+            assert max(found) == pytest.approx(2 * size, rel=0.2), "each waits for its first image"
         else:
             found = sizes(record, submit(desk, piped(*uris(30_000)), REQUEST).job_id)
             assert max(found) > size

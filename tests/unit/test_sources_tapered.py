@@ -16,7 +16,7 @@ def sizes_of(cut: list[Block]) -> list[int]:
 
 
 def test_only_the_last_blocks_are_cut() -> None:
-    assert sizes_of(list(tapered(blocks(80, 80, 80, 50), 2, 16))) == [
+    assert sizes_of(list(tapered(blocks(80, 80, 80, 50), 2, 4, 16))) == [
         80,
         80,
         *[20] * 4,
@@ -28,10 +28,15 @@ def test_only_the_last_blocks_are_cut() -> None:
 
 
 def test_a_job_of_fewer_blocks_than_workers_is_cut_everywhere() -> None:
-    assert sizes_of(list(tapered(blocks(64), 8, 16))) == [16, 16, 16, 16]
+    assert sizes_of(list(tapered(blocks(64), 8, 4, 16))) == [16, 16, 16, 16]
 
 
-@given(st.lists(st.integers(1, 100), max_size=12), st.integers(1, 5), st.integers(1, 40))
-def test_nothing_is_lost_or_moved(sizes: list[int], last: int, smallest: int) -> None:
-    cut = list(tapered(blocks(*sizes), last, smallest))
+@given(
+    st.lists(st.integers(1, 100), max_size=12),
+    st.integers(1, 5),
+    st.integers(1, 4),
+    st.integers(1, 40),
+)
+def test_nothing_is_lost_or_moved(sizes: list[int], last: int, parts: int, smallest: int) -> None:
+    cut = list(tapered(blocks(*sizes), last, parts, smallest))
     assert [uri for block in cut for uri in block.uris] == [str(n) for n in range(sum(sizes))]
