@@ -44,6 +44,7 @@ SCRIPTS = (
     ("submit", "--database", "postgresql"),
     ("startup",),
     ("http_latency",),
+    ("s3_latency",),
     ("draft",),
     ("scaling",),
     ("memory",),

@@ -35,6 +35,9 @@ class Code(StrEnum):
     FILE_NOT_FOUND = "file_not_found"
     PERMISSION = "permission"
     READ_FAILED = "read_failed"
+    ARCHIVE_INVALID = "archive_invalid"
+    STORE_UNAVAILABLE = "store_unavailable"
+    ROBOTS_FORBIDDEN = "robots_forbidden"
     # The bytes
     EMPTY = "empty"
     TOO_LARGE = "too_large"

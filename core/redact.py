@@ -1,4 +1,4 @@
-"""Redact: URLs without what only their owner should know."""
+"""Redact: URLs without what only their owner should know, and without pictures."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import re
 from typing import Final
 
 _URL: Final = re.compile(r"\b([a-z][a-z0-9+.-]*://)([^\s?#]*)([?#]?)(\S*)", re.IGNORECASE)
+_DATA: Final = re.compile(r"\bdata:[^\s,]*,\S*", re.IGNORECASE)
 
 
 def redact(text: str) -> str:
     """Return `text` with the credentials, queries and fragments of its URLs left out."""
+    text = _DATA.sub("data:…", text) if "data:" in text.lower() else text
     return _URL.sub(_bare, text) if "://" in text else text
 
 

@@ -41,6 +41,11 @@ class FetchLimits:
     tries: int
     per_host: int
     user_agent: str
+    buckets: tuple[str, ...] = ()
+    anonymous: frozenset[str] = frozenset()
+    s3_endpoint: str = ""
+    rate_per_host: float = 0.0
+    robots: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,10 @@ class Settings(BaseSettings):
     window: int = Field(0, ge=0, description="Chunks of a job in Redis at once; 0: 2 x slots + 2")
 
     # Fetching
-    schemes: Words = Field(("file", "http", "https"), description="URI schemes that are fetched")
+    schemes: Words = Field(
+        ("file", "http", "https", "zip", "tar", "data"),
+        description="URI schemes that are fetched; s3, gs and az must be added",
+    )
     ports: Words = Field(("80", "443"), description="TCP ports that are fetched from")
     allow_nets: Words = Field((), description="Networks (CIDR) opened besides the public addresses")
     roots: Words = Field(
@@ -108,10 +116,24 @@ class Settings(BaseSettings):
     max_redirects: int = Field(3, ge=0, description="Redirects followed, each one checked")
     fetch_tries: int = Field(3, ge=1, description="Tries of a transient failure inside a chunk")
     per_host: int = Field(8, ge=1, description="Requests at once to one host, per child process")
+    rate_per_host: float = Field(
+        0, ge=0, description="Requests per second to one host, per child process; 0: no limit"
+    )
+    robots: bool = Field(False, description="Obey robots.txt of the hosts fetched from")
     fetch_ahead: int = Field(16, ge=1, description="Pictures fetched ahead, per child process")
     user_agent: str = Field(
-        "classyard/0.1 (bulk image classifier)", description="What servers are told; add a contact"
+        "classyard/0.1 (bulk image classifier)", description="What servers are told of us"
     )
+    contact: str = Field(
+        "", description="Mail or web address added to the user agent, for those who run the servers"
+    )
+
+    # Object stores
+    buckets: Words = Field(
+        (), description="If set: only these buckets are read, such as s3://scans; also prefixes"
+    )
+    anonymous: Words = Field((), description="Schemes read without credentials, such as s3")
+    s3_endpoint: str = Field("", description="URL of an S3-compatible store; empty: Amazon's")
 
     # Decoding
     formats: Words = Field(
@@ -154,7 +176,10 @@ class Settings(BaseSettings):
     flower_port: int = Field(5555, ge=1, le=65535, description="Port of Flower, on loopback")
     flower_password: str = Field("", description="Password of user 'classyard'; empty: generated")
 
-    @field_validator("preload", "schemes", "ports", "allow_nets", "roots", "formats", mode="before")
+    @field_validator(
+        "preload", "schemes", "ports", "allow_nets", "roots", "formats", "buckets", "anonymous",
+        mode="before",
+    )  # fmt: skip
     @classmethod
     def _split(cls, value: Any) -> Any:
         """Read comma-separated words from the environment."""
@@ -264,7 +289,14 @@ class Settings(BaseSettings):
             max_redirects=self.max_redirects,
             tries=self.fetch_tries,
             per_host=self.per_host,
-            user_agent=self.user_agent,
+            user_agent=" ".join(
+                filter(None, (self.user_agent, self.contact and f"+{self.contact}"))
+            ),
+            buckets=self.buckets,
+            anonymous=frozenset(self.anonymous),
+            s3_endpoint=self.s3_endpoint,
+            rate_per_host=self.rate_per_host,
+            robots=self.robots,
         )
 
 

@@ -77,7 +77,7 @@ class Yard:
         if self._prepares:
             prepare_model(read_model(model, self._settings.models_path), self._settings)
         named = [sources] if isinstance(sources, str | Path) else sources
-        opened = open_sources([str(source) for source in named])
+        opened = open_sources([str(source) for source in named], limits=self._settings.fetch_limits)
         limit = choices.get("max_errors")
         options: dict[str, Any] = {
             "truth_column": choices.get("truth_column"),

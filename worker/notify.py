@@ -26,7 +26,7 @@ from worker.fetch.dns import Resolver
 from worker.fetch.network import CheckedNetwork
 from worker.fetch.refusal import Refused
 from worker.fetch.timer import Timer
-from worker.fetch.uri import FilePath, parse
+from worker.fetch.uri import HttpUrl, parse
 
 if TYPE_CHECKING:
     from core.settings import FetchLimits, Settings
@@ -130,7 +130,7 @@ def _post(url: str, headers: dict[str, str], body: bytes, limits: FetchLimits) -
         Refused: if the address policy forbids it, or there is no connection in time.
     """
     place = parse(url, limits)
-    assert not isinstance(place, FilePath)  # not one of the schemes
+    assert isinstance(place, HttpUrl)  # not one of the schemes
     timer = Timer(limits, time.monotonic)
     deadline = timer.deadline()
     waits = {"connect": deadline, "read": deadline, "write": deadline, "pool": DELIVERY_SECONDS}

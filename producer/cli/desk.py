@@ -81,7 +81,7 @@ def submit(
       find /scans -name '*.jpg' | classyard submit - --model digits --key scans-2024
     """
     settings = read_settings()
-    sources = open_sources(source, stdin=sys.stdin.buffer)
+    sources = open_sources(source, stdin=sys.stdin.buffer, limits=settings.fetch_limits)
     level = _priority(priority)
     chosen = choices(reuse=reuse, max_errors=max_errors)
     if webhook is not None:

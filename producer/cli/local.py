@@ -75,7 +75,7 @@ def run(
       classyard run photo.jpg --top-k 10
     """
     settings = read_settings(concurrency=concurrency)
-    sources = open_sources(source, stdin=sys.stdin.buffer)
+    sources = open_sources(source, stdin=sys.stdin.buffer, limits=settings.fetch_limits)
     _prepare(settings, model)
     options = {"truth_column": truth_column, **choices(reuse=reuse, max_errors=max_errors)}
     request = job_request(settings, sources, model, top_k, root or (), options)

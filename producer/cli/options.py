@@ -12,7 +12,7 @@ SourceArgument = Annotated[
     list[str],
     typer.Argument(
         metavar="SOURCE...",
-        help="Folders, globs, images, URIs (file http https), .txt .csv .jsonl manifests, or - ",
+        help="Folders, globs, images, .zip .tar archives, URIs, .txt .csv .jsonl .parquet manifests, or - ",
         show_default=False,
     ),
 ]

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Rows of a CSV manifest that are read before they are handed on.
 _CSV_ROWS: Final = 1024
+#: Columns that may name the image, the first that is there: ours, then that of Hugging Face's tables.
+NAMES: Final = ("uri", "file_name")
 _BLANKS: Final = " \t\r\n"
 _NOT_IN_TEXT: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
@@ -116,11 +118,12 @@ def _uri_and_extra(value: object, name: str, line: int) -> tuple[str, Extra]:
         return value, {}
     if not isinstance(value, dict):
         raise wrong(name, line, "neither a JSON object nor a string")
-    if "uri" not in value:
+    key = next((key for key in NAMES if key in value), None)
+    if key is None:
         raise wrong(name, line, 'no key "uri"')
-    uri = value.pop("uri")
+    uri = value.pop(key)
     if not isinstance(uri, str):
-        raise wrong(name, line, '"uri" is not a string')
+        raise wrong(name, line, f'"{key}" is not a string')
     return uri, value
 
 
@@ -159,14 +162,15 @@ def _header(rows: Reader, feed: _Feed) -> tuple[list[str], int]:
     line, header = next(_records(rows, feed, None), (1, None))
     if header is None:
         raise wrong(feed.name, 1, "no header; the first line names the columns, one of them uri")
-    if "uri" not in header:
+    column = next((title for title in NAMES if title in header), None)
+    if column is None:
         raise wrong(
             feed.name, line, f"no column uri in the header: {printable(','.join(header), 80)}"
         )
     twice = [title for title in header if header.count(title) > 1]
     if twice:
         raise wrong(feed.name, line, f"the column {printable(twice[0], 80)!r} is there twice")
-    return header, header.index("uri")
+    return header, header.index(column)
 
 
 def _records(rows: Reader, feed: _Feed, width: int | None) -> Iterator[tuple[int, list[str]]]:

@@ -9,12 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
+from core.archives import KINDS, Kind
 from core.errors import UsageError
 from core.types import printable
-from producer.sources import folders, manifests
+from producer.sources import archives, folders, manifests, metadata, objects, parquet
 from producer.sources.block import Block, resized
 from producer.sources.uris import (
     SCHEMES,
+    STORES,
     absolute,
     fault_of,
     file_uris,
@@ -26,14 +28,23 @@ from producer.sources.uris import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from core.settings import FetchLimits
+
 #: The argument that stands for standard input.
 STDIN: Final = "-"
 _READERS: Final = {
     ".txt": manifests.read_txt,
     ".csv": manifests.read_csv,
     ".jsonl": manifests.read_jsonl,
+    ".parquet": parquet.read_parquet,
 }
-_KINDS: Final = f"an image, a folder, a glob, a {', '.join(_READERS)} manifest, a URI or -"
+_ARCHIVES: Final[dict[str, Kind]] = {f".{kind}": kind for kind in KINDS}
+#: Endings of archives that must be unpacked first, and of what is no archive of ours at all.
+_COMPRESSED: Final = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".7z", ".rar")
+_KINDS: Final = (
+    f"an image, a folder, a glob, a {', '.join(_READERS)} manifest, "
+    f"a {', '.join(_ARCHIVES)} archive, a URI or -"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +95,18 @@ class Sources:
             raise UsageError(printable("; ".join(source.empty for source in self.sources), 1000))
 
 
-def open_sources(arguments: Sequence[str], *, stdin: BinaryIO | None = None) -> Sources:
+def open_sources(
+    arguments: Sequence[str],
+    *,
+    stdin: BinaryIO | None = None,
+    limits: FetchLimits | None = None,
+) -> Sources:
     """Tell what each argument is; relative paths are below the current folder.
 
     Args:
-        arguments: Folders, globs, images, URIs, manifests, or `-` for `stdin`.
+        arguments: Folders, globs, images, URIs, archives, manifests, or `-` for `stdin`.
         stdin: What `-` reads.
+        limits: How object stores are reached; without it their prefixes are not listed.
 
     Raises:
         UsageError: An argument names nothing that exists, or nothing that can be read.
@@ -98,14 +115,14 @@ def open_sources(arguments: Sequence[str], *, stdin: BinaryIO | None = None) -> 
         raise UsageError(f"name what to classify: {_KINDS}")
     if list(arguments).count(STDIN) > 1:
         raise UsageError("standard input (-) can be read only once")
-    return Sources(tuple(_source(argument, stdin) for argument in arguments))
+    return Sources(tuple(_source(argument, stdin, limits) for argument in arguments))
 
 
-def _source(argument: str, stdin: BinaryIO | None) -> Source:
+def _source(argument: str, stdin: BinaryIO | None, limits: FetchLimits | None) -> Source:
     if argument == STDIN:
         return _piped(stdin)
     if scheme := scheme_of(argument):
-        return _uri(argument, scheme)
+        return _uri(argument, scheme, limits)
     shown = printable(argument) or "an empty argument"
     path = Path(argument)
     try:
@@ -135,22 +152,41 @@ def _piped(stdin: BinaryIO | None) -> Source:
     return Source(read, name, (_real(Path.cwd()),), f"{name} names no image")
 
 
-def _uri(argument: str, scheme: str) -> Source:
+def _uri(argument: str, scheme: str, limits: FetchLimits | None) -> Source:
     if scheme not in SCHEMES:
         raise UsageError(f"the scheme {scheme}: is not supported; {', '.join(SCHEMES)} are")
     uri = argument.strip()
     shown = name_of(uri)
     if fault := fault_of(uri):
         raise UsageError(f"{shown}: {fault}")
+    if scheme in STORES and objects.is_prefix(uri):
+        return _prefix(uri, limits)
     path = path_of(uri)
     roots = () if path is None else (_real(path.parent),)
     return Source(lambda: iter([Block([uri])]), shown, roots, f"{shown} is no image")
 
 
+def _prefix(uri: str, limits: FetchLimits | None) -> Source:
+    shown = printable(uri)
+    if limits is None:
+        raise UsageError(f"{shown}: prefixes are not listed here; name the objects")
+    if "*" in uri:
+        raise UsageError(f"{shown}: stores know no globs; name a prefix, such as s3://bucket/2024/")
+    return Source(partial(objects.read_prefix, uri, limits), shown, (), objects.no_image_in(shown))
+
+
 def _folder(path: Path, shown: str) -> Source:
     pattern = folders.Pattern(absolute(str(path)))
     empty = f"no image in {shown}: {folders.LOOKED_FOR}"
-    return Source(partial(folders.read_pattern, pattern), shown, (_real(path),), empty)
+    read = partial(_images, pattern, path)
+    return Source(read, shown, (_real(path),), empty)
+
+
+def _images(pattern: folders.Pattern, path: Path) -> Iterator[Block]:
+    """Read a folder; tables of Hugging Face's kind beside the images say more about each."""
+    blocks = folders.read_pattern(pattern)
+    tables = metadata.tables_of(path)
+    return metadata.joined(blocks, tables, _READERS) if tables else blocks
 
 
 def _glob(argument: str, shown: str) -> Source:
@@ -177,6 +213,12 @@ def _file(path: Path, shown: str) -> Source:
     if suffix in _READERS:
         read = partial(_manifest, path, shown, suffix)
         return Source(read, shown, (_real(path.parent),), f"{shown} names no image")
+    if suffix in _ARCHIVES:
+        read = partial(archives.read_archive, path, shown, _ARCHIVES[suffix])
+        roots = tuple(dict.fromkeys([_real(path.parent), _real(path).parent]))
+        return Source(read, shown, roots, f"no image in {shown}: {folders.LOOKED_FOR}")
+    if path.name.lower().endswith(_COMPRESSED):
+        raise UsageError(f"{shown}: members are read by position: repack it as .zip or plain .tar")
     # Caches name pictures by their hash, without extension; any other extension is a mistake.
     if suffix and not folders.is_image_name(path.name):
         raise UsageError(

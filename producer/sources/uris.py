@@ -6,15 +6,22 @@ import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote, unquote_to_bytes
+from urllib.parse import quote, unquote, unquote_to_bytes
 
+from core.archives import MARK
 from core.types import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from core.archives import Kind
+
 #: Schemes that a URI on the command line may have.
-SCHEMES: Final = ("file", "http", "https")
+SCHEMES: Final = ("file", "http", "https", "zip", "tar", "data", "s3", "gs", "az")
+#: Those of object stores: a bucket, then a key, verbatim.
+STORES: Final = ("s3", "gs", "az")
+#: Those of archives: a file's path, then the name of a member.
+ARCHIVES: Final = ("zip", "tar")
 
 #: Longest URI; the workers refuse longer ones as well.
 URI_LIMIT: Final = 8192
@@ -40,7 +47,10 @@ def uri_of(path: Path) -> str:
 
 
 def path_of(uri: str) -> Path | None:
-    """Return the path that a `file` URI of this machine names, else None."""
+    """Return the path that a URI of this machine names, that of the archive for a member, else None."""
+    scheme, _, rest = uri.partition(":")
+    if scheme.lower() in ARCHIVES:
+        uri = f"file:{rest.partition(MARK)[0]}"
     if not uri.lower().startswith("file:///") and not uri.lower().startswith("file://localhost/"):
         return None
     place = uri.split("#", 1)[0].split("?", 1)[0]
@@ -56,13 +66,20 @@ def name_of(uri: str) -> str:
         path = re.split(r"[?#]", rest, maxsplit=1)[0].rstrip("/")
         host, slash, path = path.partition("/")
         name = path.rpartition("/")[2] if slash else host.rpartition("@")[2]
-        if scheme.lower() == "file":
+        if scheme.lower() in {"file", *ARCHIVES}:
             name = unquote(name, errors="replace")
     elif (match := _SCHEME.match(uri)) and match["opaque"]:
         name = f"{match['opaque']}:…"
     else:
         name = re.split(r"[/\\]", uri.rstrip("/\\"))[-1]
     return printable(name, _NAME_LIMIT)
+
+
+def member_uris(kind: Kind, path: str, names: Iterable[str]) -> list[str]:
+    """Return the URIs of members of the archive at an absolute `path`."""
+    start = f"{kind}{file_uris([path])[0].removeprefix('file')}{MARK}"
+    escaped = (quote(name.encode(errors="surrogateescape"), safe="/") for name in names)
+    return [start + name for name in escaped]
 
 
 def fault_of(uri: str) -> str | None:

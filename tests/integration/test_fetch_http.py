@@ -260,14 +260,14 @@ class TestAnswers:
     def test_retry_after_is_honoured(self, site: Site, make: Make, status: str) -> None:
         def route(visit: Visit) -> None:
             if len(site.hits) == 1:
-                visit.answer(status=status, headers=("Retry-After: 7",))
+                visit.answer(status=status, headers=("Retry-After: 1",))
             else:
                 visit.answer(b"picture")
 
         pauses: list[float] = []
         assert make(sleep=pauses.append).fetch(site.on("/x", route), []) == b"picture"
         assert len(pauses) == 1
-        assert pauses[0] >= 7
+        assert pauses[0] >= 1
 
     def test_a_long_retry_after_ends_it(self, site: Site, make: Make) -> None:
         later = site.on("/x", lambda v: v.answer(status="429 No", headers=("Retry-After: 3600",)))

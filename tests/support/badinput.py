@@ -42,7 +42,7 @@ class Ports:
 def names(ports: Ports, site: Site) -> list[Row]:
     """URIs that are wrong, or lead where nobody may go or nobody answers."""
     invalid = ("http://", "http://[::1", "http://a b/", "http://-x/", "file://elsewhere/a.png")
-    schemes = ("ftp://h/a.png", "gopher://h/1", "data:image/png;base64,AAAA", "javascript:1",
+    schemes = ("ftp://h/a.png", "gopher://h/1", "javascript:1",
                r"\\host\share\a.png", "s3://bucket/a.png")  # fmt: skip
     forbidden = ("http://me:s3cret@127.0.0.1/a", "http://127.0.0.1:22/", "http://127.0.0.1:6379/")
     inner = ("127.0.0.2", "0x7f000002", "2130706434", "127.2", "0177.0.0.2", "169.254.169.254",
@@ -52,6 +52,9 @@ def names(ports: Ports, site: Site) -> list[Row]:
     return [
         *(Row(uri, Code.URI_INVALID) for uri in invalid),
         *(Row(uri, Code.URI_SCHEME) for uri in schemes),
+        Row("data:image/png;base64,AAAA", Code.NOT_AN_IMAGE, "zero bytes"),
+        Row("data:image/png;base64,A", Code.URI_INVALID, "base64"),
+        Row("zip:///etc/passwd!/a.png", Code.PATH_FORBIDDEN),
         *(Row(uri, Code.URI_FORBIDDEN) for uri in forbidden),
         *(Row(f"http://{host}/meta-data", Code.ADDR_FORBIDDEN, "non-public") for host in inner),
         *(Row(f"http://missing{n}.test/a.png", Code.DNS_NOT_FOUND) for n in range(3)),

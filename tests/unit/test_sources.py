@@ -147,10 +147,11 @@ def test_roots_are_real_paths_each_once(
         ("p/gone.png", "does not exist"),
         ("p/self", "cannot be read"),
         ("p/notes.md", r"\.md is neither an image nor a manifest"),
-        ("table.parquet", r"\.parquet is neither an image nor a manifest"),
+        ("table.xlsx", r"\.xlsx is neither an image nor a manifest"),
         ("pipe", "neither a file nor a folder"),
-        ("s3://b/k.jpg?secret", "scheme s3: is not supported; file, http, https are"),
-        ("data:image/png;base64,secret", "scheme data: is not supported"),
+        ("ftp://b/k.jpg?secret", "scheme ftp: is not supported; file, http, https, zip"),
+        ("s3://b/prefix/", "not listed here"),
+        ("javascript:secret", "scheme javascript: is not supported"),
         (r"C:\a.jpg", "does not exist"),
         ("http://h/a\nb", "control character"),
         ("-", "no standard input"),
@@ -160,7 +161,7 @@ def test_argument_that_names_nothing(
     pictures: Path, monkeypatch: pytest.MonkeyPatch, argument: str, message: str
 ) -> None:
     monkeypatch.chdir(pictures.parent)
-    (pictures.parent / "table.parquet").touch()
+    (pictures.parent / "table.xlsx").touch()
     os.mkfifo("pipe")
     with pytest.raises(UsageError, match=message) as raised:
         open_sources([argument])

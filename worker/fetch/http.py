@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin
 
@@ -13,6 +14,7 @@ from worker.fetch.body import read_body
 from worker.fetch.gate import HostGate
 from worker.fetch.refusal import Refused
 from worker.fetch.retry import parse_retry_after
+from worker.fetch.robots import Robots
 from worker.fetch.uri import HttpUrl, parse
 
 if TYPE_CHECKING:
@@ -32,6 +34,9 @@ _DRAIN_LIMIT: Final = 16 * 1024
 #: Tries' lengths that a thread waits for one of a busy host's slots.
 _GATE_PATIENCE: Final = 4
 
+#: Longest Retry-After for which all requests to a host wait; more ends the image that heard it.
+_LONGEST_HUSH: Final = 30.0
+
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
@@ -41,7 +46,13 @@ class HttpClient:
     def __init__(self, network: httpcore.NetworkBackend, timer: Timer, tls: ssl.SSLContext) -> None:
         self._timer = timer
         self._limits = timer.limits
-        self._gate = HostGate(self._limits.per_host, _GATE_PATIENCE * self._limits.total_timeout)
+        patience = _GATE_PATIENCE * self._limits.total_timeout
+        rate = self._limits.rate_per_host
+        self._gate = HostGate(self._limits.per_host, patience, rate, timer.clock)
+        self._robots: Robots | None = None
+        if self._limits.robots:
+            read = partial(self._follow, robots=None)
+            self._robots = Robots(read, self._limits.user_agent, timer.clock)
         # httpcore reads nothing from the environment: no proxies, no netrc, no cookies.
         self._pool = httpcore.ConnectionPool(
             ssl_context=tls,
@@ -57,11 +68,16 @@ class HttpClient:
         Raises:
             Refused: for everything that a server can do instead of sending them.
         """
+        return self._follow(url, self._robots)
+
+    def _follow(self, url: HttpUrl, robots: Robots | None) -> bytes:
+        """Ask where `url` leads, hop by hop, each allowed by `robots`."""
         deadline = self._timer.deadline()
         seen = {url}
         for hop in range(self._limits.max_redirects + 1):
             asked = self._timer.clock()
-            with self._gate.slot(url.host):
+            gap = robots.check(url) if robots else 0.0
+            with self._gate.slot(url.host, gap):
                 # Waiting for our own other requests is not the server's slowness.
                 deadline += self._timer.clock() - asked
                 answer = self._ask(url, hop, deadline)
@@ -75,7 +91,8 @@ class HttpClient:
         raise Refused(Code.TOO_MANY_REDIRECTS, f"more than {most} redirects")
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections and end all waiting for a host's turn."""
+        self._gate.close()
         self._pool.close()
 
     def _ask(self, url: HttpUrl, hop: int, deadline: float) -> bytes | str:
@@ -92,6 +109,9 @@ class HttpClient:
             ) as response:
                 return self._read(response)
         except Refused as refused:
+            # A 503 speaks of one address or of all; a 429 of us.
+            if refused.code is Code.HTTP_429 and (refused.retry_after or 0) <= _LONGEST_HUSH:
+                self._gate.hush(url.host, refused.retry_after or 0)
             if hop and refused.code is Code.ADDR_FORBIDDEN:
                 detail = f"redirect {hop} leads to a non-public address"
                 raise Refused(Code.REDIRECT_FORBIDDEN, detail) from None
@@ -136,7 +156,7 @@ def follow(url: HttpUrl, location: str, limits: FetchLimits) -> HttpUrl:
     except ValueError:
         raise Refused(Code.REDIRECT_FORBIDDEN, "redirect: the URI is malformed") from None
     if not isinstance(target, HttpUrl):
-        raise Refused(Code.REDIRECT_FORBIDDEN, "redirect to a file")
+        raise Refused(Code.REDIRECT_FORBIDDEN, "redirect to what is no web page")
     if url.scheme == "https" and target.scheme == "http":
         raise Refused(Code.REDIRECT_FORBIDDEN, "redirect from https to http")
     return target

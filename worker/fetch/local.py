@@ -59,23 +59,41 @@ class LocalReader:
         Raises:
             Refused: for everything that a path or a file can be instead.
         """
+        handle, found = self.open(path, roots, self._max_bytes)
+        try:
+            return self._read(handle, found.st_size)
+        except OSError as error:
+            raise refusal(error) from None
+        finally:
+            os.close(handle)
+
+    def open(
+        self, path: bytes, roots: Sequence[Path], most: int | None = None
+    ) -> tuple[int, os.stat_result]:
+        """Return the open file and its status; the caller closes it.
+
+        Raises:
+            Refused: as `read`; too large only if it has more bytes than `most`.
+        """
         self._check_name(path, tuple(roots))
         try:
             # Before opening: opening some devices acts on them.
-            self._check_file(os.stat(path))  # noqa: PTH116 - bytes path, hot path
+            _check_file(os.stat(path), most)  # noqa: PTH116 - bytes path, hot path
             handle = os.open(path, _FLAGS)
         except OSError as error:
-            raise _refusal(error) from None
+            raise refusal(error) from None
         try:
             # What was opened is what counts: links may have moved since the name was checked.
             found = os.fstat(handle)
-            self._check_file(found)
+            _check_file(found, most)
             self._check_place(_real_path(handle, path, found), tuple(roots))
-            return self._read(handle, found.st_size)
         except OSError as error:
-            raise _refusal(error) from None
-        finally:
             os.close(handle)
+            raise refusal(error) from None
+        except BaseException:
+            os.close(handle)
+            raise
+        return handle, found
 
     def _check_name(self, path: bytes, roots: tuple[Path, ...]) -> None:
         if not self._fence(roots).real:
@@ -102,14 +120,6 @@ class LocalReader:
             return False
         return not self._ceiling or real.startswith(self._fence(self._ceiling).real)
 
-    def _check_file(self, found: os.stat_result) -> None:
-        if not stat.S_ISREG(found.st_mode):
-            raise Refused(Code.NOT_A_FILE, f"it is a {_kind(found.st_mode)}")
-        if found.st_size > self._max_bytes:
-            raise self._too_large()
-        if not found.st_size:
-            raise Refused(Code.EMPTY, "the file has no bytes")
-
     def _read(self, handle: int, size: int) -> bytes:
         # One byte more than there should be: one call reads it all and sees that it is all.
         data = os.read(handle, size + 1)
@@ -121,13 +131,23 @@ class LocalReader:
                 break
             data += more
         if len(data) > self._max_bytes:
-            raise self._too_large()
+            raise _too_large(self._max_bytes)
         if len(data) < size:
             raise Refused(Code.TRUNCATED, f"{len(data)} of {size} bytes: the file is changing")
         return data
 
-    def _too_large(self) -> Refused:
-        return Refused(Code.TOO_LARGE, f"larger than {self._max_bytes} bytes")
+
+def _check_file(found: os.stat_result, most: int | None) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise Refused(Code.NOT_A_FILE, f"it is a {_kind(found.st_mode)}")
+    if most is not None and found.st_size > most:
+        raise _too_large(most)
+    if not found.st_size:
+        raise Refused(Code.EMPTY, "the file has no bytes")
+
+
+def _too_large(most: int) -> Refused:
+    return Refused(Code.TOO_LARGE, f"larger than {most} bytes")
 
 
 def _real_path(handle: int, path: bytes, found: os.stat_result) -> bytes:
@@ -155,7 +175,8 @@ def _kind(mode: int) -> str:
     return "device"
 
 
-def _refusal(error: OSError) -> Refused:
+def refusal(error: OSError) -> Refused:
+    """Return what an error of the file system means for the image."""
     if error.errno in _MISSING:
         return Refused(Code.FILE_NOT_FOUND, "no such file")
     if error.errno in {errno.EACCES, errno.EPERM}:

@@ -1,12 +1,18 @@
-"""What a URI names, parsed once: a file's path or an HTTP address. Touches neither disk nor network."""
+"""What a URI names, parsed once: a file, a member, an object, an address, or the picture itself.
+
+Touches neither disk nor network.
+"""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 from urllib.parse import SplitResult, quote, unquote_to_bytes, urlsplit
 
+from core.archives import KINDS, MARK, Kind
 from core.errors import Code
 from worker.fetch.refusal import Refused
 
@@ -17,6 +23,10 @@ if TYPE_CHECKING:
 URI_LIMIT: Final = 8192
 
 _PORTS: Final = {"http": 80, "https": 443}
+#: Object stores, whose libraries are extras.
+STORES: Final = ("s3", "gs", "az")
+_KNOWN: Final = frozenset({"file", "data", *_PORTS, *KINDS, *STORES})
+_BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,31}):")
 _NAME: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
@@ -30,6 +40,35 @@ class FilePath:
     """A file's path, as bytes: names need not be UTF-8."""
 
     path: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MemberOf:
+    """A member of an archive: the archive's path, as bytes, and the member's name."""
+
+    kind: Kind
+    path: bytes
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inline:
+    """The picture itself, as `data:` URIs carry it."""
+
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectKey:
+    """An object in a store. The key is verbatim: these URIs know no escapes and no query."""
+
+    scheme: str
+    bucket: str
+    key: str
+
+
+#: Whatever a URI may name.
+Place: TypeAlias = "FilePath | MemberOf | Inline | ObjectKey | HttpUrl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +90,7 @@ class HttpUrl:
         return f"{self.scheme}://{self.authority}{self.target}"
 
 
-def parse(uri: str, limits: FetchLimits) -> FilePath | HttpUrl:
+def parse(uri: str, limits: FetchLimits) -> Place:
     """Return the place that `uri` names.
 
     Raises:
@@ -66,11 +105,17 @@ def parse(uri: str, limits: FetchLimits) -> FilePath | HttpUrl:
     if uri[0].isspace() or uri[-1].isspace():
         raise Refused(Code.URI_INVALID, "the URI begins or ends with a blank")
     scheme = _scheme(uri, limits)
-    return _file(uri) if scheme == "file" else _http(scheme, uri, limits)
+    if scheme == "file":
+        return _file(uri)
+    if scheme in _PORTS:
+        return _http(scheme, uri, limits)
+    if scheme == "data":
+        return _data(uri)
+    return _object(scheme, uri) if scheme in STORES else _member(cast("Kind", scheme), uri)
 
 
 def _scheme(uri: str, limits: FetchLimits) -> str:
-    known = limits.schemes & {"file", *_PORTS}
+    known = limits.schemes & _KNOWN
     allowed = f"allowed: {', '.join(sorted(known))}"
     match = _SCHEME.match(uri)
     if match is None:
@@ -95,6 +140,38 @@ def _file(uri: str) -> FilePath:
     if b"\0" in path:
         raise Refused(Code.URI_INVALID, "the URI contains a NUL")
     return FilePath(path)
+
+
+def _member(kind: Kind, uri: str) -> MemberOf:
+    archive, mark, name = uri.partition(MARK)
+    if not mark or not name:
+        raise Refused(Code.URI_INVALID, f"a {kind} URI looks like {kind}:///folder/a.{kind}!/name")
+    path = _file("file" + archive[len(kind) :]).path
+    return MemberOf(kind, path, unquote_to_bytes(name).decode(errors="surrogateescape"))
+
+
+def _data(uri: str) -> Inline:
+    head, comma, body = uri.partition(",")
+    if not comma:
+        raise Refused(Code.URI_INVALID, "a data URI looks like data:image/png;base64,iVBOR…")
+    try:
+        content = unquote_to_bytes(body)
+        if head.lower().endswith(";base64"):
+            content = base64.b64decode(content, validate=True)
+    except (binascii.Error, UnicodeEncodeError):
+        raise Refused(Code.URI_INVALID, "the data URI is not valid base64") from None
+    if not content:
+        raise Refused(Code.EMPTY, "the data URI has no bytes")
+    return Inline(content)
+
+
+def _object(scheme: str, uri: str) -> ObjectKey:
+    bucket, _, key = uri[len(scheme) + 1 :].removeprefix("//").partition("/")
+    if not _BUCKET.fullmatch(bucket) or ".." in bucket:
+        raise Refused(Code.URI_INVALID, f"the URI has no valid bucket; {scheme}://bucket/key")
+    if not key:
+        raise Refused(Code.URI_INVALID, f"the URI has no key; {scheme}://bucket/key")
+    return ObjectKey(scheme, bucket, key)
 
 
 def _http(scheme: str, uri: str, limits: FetchLimits) -> HttpUrl:

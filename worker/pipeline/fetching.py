@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import SimpleQueue
 from time import perf_counter
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from core.errors import Code
 from core.types import Failure
@@ -36,6 +36,9 @@ class Opened:
 #: What became of a URI: its bytes, or its picture, or why there is neither.
 Content: TypeAlias = "bytes | Opened | Failure"
 Fetched: TypeAlias = tuple[str, Content]
+
+#: How URIs begin that are read without waiting.
+_LOCAL: Final = ("file:", "zip:", "tar:", "data:")
 
 
 class FetchAhead:
@@ -119,4 +122,4 @@ class FetchAhead:
 
 def _is_local(uri: str) -> bool:
     """Whether a thread would cost more than it hides."""
-    return uri[:5].lower() == "file:"
+    return uri[:5].lower().startswith(_LOCAL)
