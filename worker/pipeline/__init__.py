@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from core.errors import Code
 from core.types import Classification, Failure, StageSeconds
 from worker.contenthash import hash_of
 from worker.decode import Decoded, decode, prepare
 from worker.pipeline.fetching import FetchAhead, Opened
 from worker.pipeline.predicting import Picture, Predictor
+from worker.pipeline.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from core.modelspec import ModelSpec
@@ -45,7 +45,8 @@ class PipelineSettings:
     """How a pipeline works.
 
     `batch_size` 0 means the engine's own. With `decode_threads`, pictures are decoded in threads, two
-    batches ahead of the model: for an engine that leaves this process's cores idle. `pass_on` are exceptions that are no image's fault though
+    batches ahead of the model, and the model is called in a thread of its own: for an engine that
+    leaves this process's cores idle. `pass_on` are exceptions that are no image's fault though
     they may surface in the middle of one (a time limit raised by a signal): never made a `Failure`.
     """
 
@@ -81,7 +82,7 @@ class Pipeline:
         alone = engine.batch_size == 1 and not settings.batch_size
         size = GROUP if alone else self._call_size
         shape = (size, spec.input.height, spec.input.width, spec.input.channels)
-        self._batch = np.empty(shape, np.uint8)
+        self._turns = Turns(shape, aside=settings.decode_threads > 0)
         ahead = settings.fetch_ahead
         if settings.decode_threads:
             ahead = max(ahead, 2 * size)
@@ -109,33 +110,33 @@ class Pipeline:
         predictor = Predictor(
             self._engine, self._spec.labels, top_k, self._settings.pass_on, self._call_size
         )
-        waiting: list[Picture] = []
 
-        def predict() -> None:
+        def answer(pictures: list[Picture], batch: NDArray[np.uint8]) -> dict[str, Outcome]:
+            return dict(predictor.predict(pictures, batch, self._beat))
+
+        turn = self._turns.begin(answer)
+
+        def take(answers: Callable[[], dict[str, Outcome]]) -> None:
             start = perf_counter()
-            batch = self._batch[: len(waiting)]
-            outcomes.update(predictor.predict(waiting, batch, self._beat))
-            waiting.clear()
+            outcomes.update(answers())
             seconds.predict += perf_counter() - start
 
         for uri, content in self._contents(uris, roots, seconds, reuse):
             if stop is not None:
                 stop()
-            picture = self._place(uri, content, self._batch[len(waiting)], seconds, reuse)
-            if isinstance(picture, Picture):
-                waiting.append(picture)
-            else:
-                outcomes[uri] = picture
+            picture = self._place(uri, content, turn.place, seconds, reuse)
             self._beat()
-            if len(waiting) == len(self._batch):
-                predict()
-        if waiting:
-            predict()
+            if not isinstance(picture, Picture):
+                outcomes[uri] = picture
+            elif turn.add(picture):
+                take(turn.send)
+        take(turn.finish)
         predictor.raise_if_hopeless()
         return Classification(_in_order(uris, outcomes), seconds)
 
     def close(self) -> None:
-        """End the threads that fetch, without waiting for slow servers."""
+        """End the threads, without waiting for slow servers."""
+        self._turns.close()
         self._source.close()
 
     def _contents(

@@ -1,0 +1,85 @@
+"""Batches by turns: one is filled while, on a device, the model works on the one before."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from core.types import Outcome
+    from worker.pipeline.predicting import Picture
+
+    Outcomes: TypeAlias = dict[str, Outcome]
+    #: Answers the pictures whose pixels lie in a batch (uint8 `[N, H, W, C]`).
+    Answer: TypeAlias = Callable[[list[Picture], NDArray[np.uint8]], Outcomes]
+
+
+class Turns:
+    """The batches of one pipeline.
+
+    `aside` runs the model in a thread of its own: for a device, which leaves this process's cores idle
+    while it works. Otherwise there is one batch, and whoever fills it also has it answered.
+    """
+
+    def __init__(self, shape: tuple[int, ...], *, aside: bool) -> None:
+        """Allocate the batches: `shape` is `[N, H, W, C]`."""
+        self._batches = [np.empty(shape, np.uint8) for _ in range(2 if aside else 1)]
+        self._thread = ThreadPoolExecutor(1, "predict") if aside else None
+
+    def begin(self, answer: Answer) -> Turn:
+        """Return the turns of one chunk. Whatever an earlier chunk left undone is forgotten."""
+        return Turn(self._batches, answer, self._thread)
+
+    def close(self) -> None:
+        """End the thread, without waiting for the device."""
+        if self._thread is not None:
+            self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+class Turn:
+    """One chunk's pictures, put into one batch after the other."""
+
+    def __init__(
+        self,
+        batches: list[NDArray[np.uint8]],
+        answer: Answer,
+        thread: ThreadPoolExecutor | None,
+    ) -> None:
+        self._batches = list(batches)
+        self._answer = answer
+        self._thread = thread
+        self._waiting: list[Picture] = []
+        self._under_way: Future[Outcomes] | None = None
+
+    @property
+    def place(self) -> NDArray[np.uint8]:
+        """Where the next picture's pixels go: uint8 `[H, W, C]`."""
+        place: NDArray[np.uint8] = self._batches[0][len(self._waiting)]
+        return place
+
+    def add(self, picture: Picture) -> bool:
+        """Take the picture that was put into `place`; True if the batch is full now."""
+        self._waiting.append(picture)
+        return len(self._waiting) == len(self._batches[0])
+
+    def send(self) -> Outcomes:
+        """Have the batch answered; return the answers there are: on a device, those of the last one."""
+        pictures, self._waiting = self._waiting, []
+        batch = self._batches[0][: len(pictures)]
+        if self._thread is None:
+            return self._answer(pictures, batch) if pictures else {}
+        # Only then is the other batch free to be filled.
+        done = self._under_way.result() if self._under_way else {}
+        self._under_way = self._thread.submit(self._answer, pictures, batch) if pictures else None
+        self._batches.reverse()
+        return done
+
+    def finish(self) -> Outcomes:
+        """Return all answers that are still out."""
+        return {**self.send(), **self.send()}
