@@ -48,6 +48,8 @@ SCRIPTS = (
     ("draft",),
     ("scaling",),
     ("memory",),
+    ("fairness",),
+    ("export",),
 )
 
 
