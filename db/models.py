@@ -236,3 +236,26 @@ class Notice(Base):
     due_at: Mapped[datetime | None]
     delivered_at: Mapped[datetime | None]
     error: Mapped[str | None] = mapped_column(Text)
+
+
+class Arrival(Base):
+    """A file that `classyard watch` has seen whole, and the job it went to: each is submitted once."""
+
+    __tablename__ = "arrivals"
+    __table_args__ = (
+        Index(
+            "ix_arrivals_batch",
+            "batch",
+            sqlite_where=text("job_id IS NULL"),
+            postgresql_where=text("job_id IS NULL"),
+        ),
+    )
+
+    #: Hash of who watches, of the URI, size and time of change: a file that is replaced is another.
+    version: Mapped[str] = mapped_column(String(32), primary_key=True)
+    uri: Mapped[str] = mapped_column(Text)
+    #: The key of the job that the file goes to, decided before the job exists.
+    batch: Mapped[str] = mapped_column(String(64))
+    #: NULL until that job is submitted whole.
+    job_id: Mapped[int | None]
+    seen_at: Mapped[datetime]

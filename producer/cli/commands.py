@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from producer.cli import compare, desk, jobs, local, prune, results, service, steer, up
+from producer.cli import compare, desk, jobs, local, prune, results, service, steer, up, watch
 
 cli = typer.Typer(
     name="classyard",
@@ -23,7 +23,7 @@ SERVICE = "Services"
 
 for panel, functions in (
     (LOCAL, (local.demo, local.run, up.up)),
-    (DESK, (desk.submit, jobs.list_jobs, jobs.status)),
+    (DESK, (desk.submit, watch.watch, jobs.list_jobs, jobs.status)),
     (DESK, (steer.cancel, steer.pause, steer.resume, steer.retry)),
     (RESULTS, (results.results, results.export, compare.diff, compare.score, prune.prune)),
     (

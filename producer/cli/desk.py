@@ -82,7 +82,7 @@ def submit(
     """
     settings = read_settings()
     sources = open_sources(source, stdin=sys.stdin.buffer, limits=settings.fetch_limits)
-    level = _priority(priority)
+    level = priority_of(priority)
     chosen = choices(reuse=reuse, max_errors=max_errors)
     if webhook is not None:
         chosen["webhook"] = check_webhook(webhook, settings)
@@ -140,7 +140,8 @@ def choices(*, reuse: bool, max_errors: str | None) -> dict[str, Any]:
     return chosen
 
 
-def _priority(word: str) -> Priority:
+def priority_of(word: str) -> Priority:
+    """Return the priority that a word on the command line names."""
     try:
         return Priority[word.upper()]
     except KeyError:

@@ -15,6 +15,7 @@ MOST_LINES, MOST_TEST_LINES = 250, 300
 LONGER = {
     "core/settings.py": "a line per setting, and the checks across them",
     "db/chunks.py": "the three verbs on a chunk and the types they share: apart they hide the fence",
+    "db/models.py": "every table",
     "producer/cli/show.py": "everything a person sees of a job, in one place",
     "tests/integration/test_fetch_http.py": "one server, every way it can misbehave",
     "tests/integration/test_results.py": "every filter and every format on the same rows",

@@ -1,0 +1,176 @@
+"""`classyard watch`: files submitted as they arrive, settled ones only, once each, through restarts."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broker.embedded import embedded_redis
+from core.settings import read_settings
+from db import arrivals
+from producer.arrivals import Arrivals, watched
+from producer.request import job_request
+from producer.sources import Sources
+from tests.support.yard import Running, Yard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+QUICK = ("--model", "digits", "--settle", "0.4", "--every", "0.1")
+
+
+@pytest.fixture(scope="module")
+def open_yard() -> Iterator[Yard]:
+    """A yard without a worker: what counts is what is submitted."""
+    home = Path(tempfile.mkdtemp(prefix="cy-"))
+    with embedded_redis(home), Yard(read_settings(home=home, engine="stub")) as opened:
+        yield opened
+    shutil.rmtree(home, ignore_errors=True)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def watching(yard: Yard, folder: Path, clock: Clock, settle: float = 5) -> Arrivals:
+    settings = yard.settings
+    request = job_request(settings, Sources(()), "digits", 1, [folder])
+    return Arrivals(yard.desk, watched(str(folder)), request, settle, clock)
+
+
+def submitted(yard: Yard, folder: Path) -> list[str]:
+    """Names of the files of the folder that were submitted, in all jobs."""
+    chunks = yard.sql("SELECT uris FROM chunks ORDER BY id")
+    uris = [uri for (text,) in chunks for uri in json.loads(text)]
+    start = f"{folder.as_uri()}/"
+    return sorted(uri.removeprefix(start) for uri in uris if uri.startswith(start))
+
+
+def test_a_file_is_submitted_when_it_is_whole_and_once(open_yard: Yard, tmp_path: Path) -> None:
+    clock = Clock()
+    arriving = watching(open_yard, tmp_path, clock)
+    assert arriving.look().submissions == ()
+    (tmp_path / "a.jpg").write_bytes(b"half")
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / "trip.jpg").mkdir()
+    assert arriving.look().waiting == 1
+    clock.now = 4
+    assert arriving.look().submissions == ()
+    (tmp_path / "a.jpg").write_bytes(b"half and half")
+    clock.now = 6
+    assert arriving.look().waiting == 1  # it has changed: the time begins anew
+    clock.now = 10
+    assert arriving.look().submissions == ()
+    clock.now = 11
+    (done,) = arriving.look().submissions
+    assert done.total == 1
+    clock.now = 100
+    assert arriving.look() == watching(open_yard, tmp_path, clock).look()
+    assert submitted(open_yard, tmp_path) == ["a.jpg"]
+
+
+def test_a_file_that_is_replaced_is_another(open_yard: Yard, tmp_path: Path) -> None:
+    clock = Clock()
+    arriving = watching(open_yard, tmp_path, clock, settle=0)
+    for content in (b"first", b"another"):
+        (tmp_path / "latest.jpg").write_bytes(content)
+        assert arriving.look().waiting == 1
+        assert [done.total for done in arriving.look().submissions] == [1]
+    assert submitted(open_yard, tmp_path) == ["latest.jpg", "latest.jpg"]
+
+
+@pytest.mark.parametrize("died", ["before the job", "after the job"])
+def test_what_a_dead_watcher_had_claimed_is_submitted_once(
+    died: str, open_yard: Yard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    (tmp_path / "a.jpg").touch()
+    first = watching(open_yard, tmp_path, clock, settle=0)
+    first.look()
+    lost = "producer.arrivals.submit" if died == "before the job" else "db.arrivals.submitted"
+
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lost, dies)
+        with pytest.raises(KeyboardInterrupt):
+            first.look()
+    looks = [watching(open_yard, tmp_path, clock, settle=0).look() for _ in range(2)]
+    assert [len(look.submissions) for look in looks] == [1, 0]
+    assert submitted(open_yard, tmp_path) == ["a.jpg"]
+    assert open_yard.desk.database.read(arrivals.unsubmitted, first.watch) == []
+
+
+def test_two_watchers_share_the_files(open_yard: Yard, tmp_path: Path) -> None:
+    clock = Clock()
+    for number in range(5):
+        (tmp_path / f"{number}.jpg").touch()
+    both = [watching(open_yard, tmp_path, clock, settle=0) for _ in range(2)]
+    for arriving in both * 2:
+        arriving.look()
+    assert submitted(open_yard, tmp_path) == [f"{number}.jpg" for number in range(5)]
+
+
+def test_files_that_wait_are_bounded(
+    open_yard: Yard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("producer.arrivals.MOST_WAITING", 3)
+    for number in range(7):
+        (tmp_path / f"{number}.jpg").touch()
+    arriving = watching(open_yard, tmp_path, Clock(), settle=0)
+    totals = []
+    for _ in range(6):
+        look = arriving.look()
+        assert look.waiting <= 3
+        totals += [done.total for done in look.submissions]
+    assert sum(totals) == 7
+    assert submitted(open_yard, tmp_path) == [f"{number}.jpg" for number in range(7)]
+
+
+def start(yard: Yard, folder: Path, *words: str) -> Running:
+    return yard.start("watch", str(folder), *QUICK, *words)
+
+
+def test_the_command_through_kill_restart_and_ctrl_c(open_yard: Yard, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    running = start(open_yard, tmp_path)
+    # Not before the job is whole: one that is half submitted is waited for, for half a minute.
+    open_yard.until(lambda: "1 images" in running.log.read_text(), 20)
+    running.kill()
+    assert submitted(open_yard, tmp_path) == ["a.jpg"]
+    (tmp_path / "deep").mkdir()
+    os.link(tmp_path / "a.jpg", tmp_path / "deep" / "b.jpg")
+    running = start(open_yard, tmp_path, "--json")
+    open_yard.until(lambda: submitted(open_yard, tmp_path) == ["a.jpg", "deep/b.jpg"], 20)
+    open_yard.until(lambda: '{"job_id"' in running.log.read_text(), 20)
+    assert running.stop(signal.SIGINT) == 0
+    said = running.log.read_text()
+    assert "Traceback" not in said
+    assert "stopped" in said
+    assert "1 images in 1 jobs" in said
+
+
+def test_once_ends_by_itself_and_bad_names_at_once(open_yard: Yard, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    done = open_yard.command("watch", str(tmp_path), *QUICK, "--once", "--json")
+    assert done.code == 0, done.err
+    (line,) = done.out.splitlines()
+    record = json.loads(line)
+    assert (record["total"], record["waiting"]) == (1, 0)
+    name = open_yard.sql("SELECT name FROM jobs WHERE id = :id", id=record["job_id"])[0][0]
+    assert name.startswith("watch /")
+    done = open_yard.command("watch", str(tmp_path / "none"), *QUICK)
+    assert done.code == 2
+    assert "is no folder" in done.err
