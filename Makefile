@@ -58,6 +58,9 @@ lock: install  ## Pin all dependencies anew.
 	$(LOCK) -o locks/producer.txt
 	$(LOCK) --extra worker -o locks/worker.txt
 	$(LOCK) --extra worker --extra tensorflow -o locks/tensorflow.txt
+	$(LOCK) --extra worker --extra tensorflow --group gpu -o locks/gpu.txt
+	$(LOCK) --extra flower -o locks/flower.txt
+	$(LOCK:pyproject.toml=) --group build -o locks/build.txt
 
 bench: install  ## Run all benchmarks and write docs/benchmarks.md: up to 90 minutes, on a quiet machine.
 	$(BIN)/pip install --quiet --require-hashes -r locks/bench.txt

@@ -7,13 +7,14 @@ pending again; if even that fails, the sweep finds a queued chunk without a mess
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from kombu.entity import Queue
 from sqlalchemy import func, select, update
 
 from broker.app import BROKER_ERRORS, CLASSIFY, VERSION, broker_error
+from core.tracing import TRACEPARENT
 from core.types import ChunkStatus
 from db.chunks import read_terms, take_pending
 from db.models import Chunk, Job
@@ -100,6 +101,13 @@ class Dispatcher:
             f"job {terms.job_id} chunk {chunk.seq + 1}/{terms.chunks}, "
             f"{len(chunk.uris)} images, {terms.model}"
         )
+        # For the sweep: which chunk this is, and since when it waits (database time).
+        headers: dict[str, Any] = {
+            "chunk_id": chunk.chunk_id,
+            "queued_at": chunk.queued_at.timestamp(),
+        }
+        if terms.traceparent:
+            headers[TRACEPARENT] = terms.traceparent
         self.app.send_task(
             CLASSIFY,
             kwargs={
@@ -115,8 +123,7 @@ class Dispatcher:
             # What Flower, events and logs show instead of the URIs, which may be signed.
             argsrepr=shown,
             kwargsrepr="",
-            # For the sweep: which chunk this is, and since when it waits (database time).
-            headers={"chunk_id": chunk.chunk_id, "queued_at": chunk.queued_at.timestamp()},
+            headers=headers,
             producer=producer,
         )
 

@@ -17,6 +17,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from core.errors import SettingsError
 
 EngineName = Literal["auto", "litert", "keras", "stub"]
+LogFormat = Literal["console", "json"]
+TraceTarget = Literal["off", "console", "otlp"]
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 Seconds = Annotated[float, Field(gt=0)]
 Words = Annotated[tuple[str, ...], NoDecode]
@@ -78,13 +80,19 @@ class Settings(BaseSettings):
     models_dir: Path | None = Field(
         None, description="Folder with one sub-folder per model; empty: HOME/models"
     )
+    secrets_dir: Path = Field(
+        Path("/run/secrets"),
+        description="Folder of files named after settings (`classyard_broker_url`): for containers",
+    )
     insecure_broker: bool = Field(
         False, description="Accept a Redis beyond this machine without a password"
     )
 
     # The worker
     engine: EngineName = Field("auto", description="auto, litert, keras or stub")
-    concurrency: int = Field(0, ge=0, description="Child processes; 0: one per core (or GPU)")
+    concurrency: int = Field(
+        0, ge=0, description="Child processes; 0 or auto: one per core (or GPU)"
+    )
     queue: str = Field("classyard", description="Queue that jobs are sent to and workers serve")
     batch_size: int = Field(0, ge=0, description="Most images in one model call; 0: the engine's")
     decode_threads: int = Field(
@@ -172,8 +180,25 @@ class Settings(BaseSettings):
         "", description="Key that completion notices are signed with (HMAC-SHA256)"
     )
 
+    # Watching
+    log_format: LogFormat = Field("console", description="A worker's log lines: console or json")
+    traces: TraceTarget = Field(
+        "off",
+        description="OpenTelemetry traces: off, console, or otlp (set OTEL_EXPORTER_OTLP_...)",
+    )
+    metrics_address: str = Field("127.0.0.1", description="Address that metrics are served on")
+    metrics_port: int = Field(
+        9464, ge=1, le=65535, description="Port of the yard's metrics ('classyard metrics')"
+    )
+    worker_metrics_port: int = Field(
+        0, ge=0, le=65535, description="Port of a worker's own metrics; 0: none"
+    )
+
     # Flower
-    flower_port: int = Field(5555, ge=1, le=65535, description="Port of Flower, on loopback")
+    flower_address: str = Field(
+        "127.0.0.1", description="Address Flower listens on; beyond loopback put a proxy before it"
+    )
+    flower_port: int = Field(5555, ge=1, le=65535, description="Port of Flower")
     flower_password: str = Field("", description="Password of user 'classyard'; empty: generated")
 
     @field_validator(
@@ -186,6 +211,11 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(word.strip() for word in value.split(",") if word.strip())
         return value
+
+    @field_validator("concurrency", mode="before")
+    @classmethod
+    def _read_auto(cls, value: Any) -> Any:
+        return 0 if value == "auto" else value
 
     @field_validator("ports")
     @classmethod
@@ -307,8 +337,10 @@ def read_settings(**overrides: Any) -> Settings:
         SettingsError: naming the variable and what is wrong with it.
     """
     given = {name: value for name, value in overrides.items() if value is not None}
+    named = os.environ.get("CLASSYARD_SECRETS_DIR")  # noqa: TID251 - this is the one file that may
+    secrets = Path(named) if named else Settings.model_fields["secrets_dir"].default
     try:
-        return Settings(**given)
+        return Settings(_secrets_dir=secrets if secrets.is_dir() else None, **given)
     except ValidationError as error:
         first = error.errors()[0]
         said = first["msg"].removeprefix("Value error, ")

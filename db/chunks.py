@@ -63,6 +63,8 @@ class Terms:
     roots: tuple[str, ...]
     reuse: bool = False
     error_limit: str | None = None
+    #: The trace that the submission belongs to (W3C), if it was traced.
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ def read_terms(connection: Connection, job_id: int) -> Terms | None:
         roots=tuple(job.options.get("roots", ())),
         reuse=bool(job.options.get("reuse")),
         error_limit=job.options.get("max_errors"),
+        traceparent=job.options.get("traceparent"),
     )
 
 

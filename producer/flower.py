@@ -52,7 +52,7 @@ def run_flower(settings: Settings, password: str, *, read_only: bool) -> None:
     make_app(settings).start(
         [
             "flower",
-            "--address=127.0.0.1",
+            f"--address={settings.flower_address}",
             f"--port={settings.flower_port}",
             "--max-tasks=20000",  # a window, not a record: the record is SQL
             "--persistent=False",

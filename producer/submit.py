@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from broker.app import ping
 from broker.dispatch import Dispatcher
 from broker.sweep import discard
 from core.errors import BrokerError, ClassyardError
+from core.tracing import TRACEPARENT, Tracing
 from core.types import JobStatus, digest, encode_uris
 from db import jobs, queries, reuse, workers
 from db.jobs import NewChunk
@@ -71,6 +72,7 @@ class Desk:
     app: Celery
     database: Database
     settings: Settings
+    tracing: Tracing = field(default_factory=Tracing)
 
     @property
     def dispatcher(self) -> Dispatcher:
@@ -102,10 +104,27 @@ def submit(
     ping(desk.app)
     if request.options.get("reuse"):
         desk.database.write(reuse.index_contents)
+    with desk.tracing.span("submit") as span:
+        if span.traceparent:
+            # Kept with the job: chunks that are sent later, by whomever, belong to this trace.
+            traced = {**request.options, TRACEPARENT: span.traceparent}
+            request = replace(request, options=traced)
+        reader = Undone(sources, desk.database, request) if skip_done else sources
+        submission = _submit(desk, reader, request, chunk_size, on_read)
+        span.describe({"job_id": submission.job_id, "images": submission.total})
+    return submission
+
+
+def _submit(
+    desk: Desk,
+    reader: Sources | Undone,
+    request: JobRequest,
+    chunk_size: int,
+    on_read: Callable[[int], None],
+) -> Submission:
     job_id = _create(desk.database, request)
     if isinstance(job_id, Submission):
         return job_id
-    reader = Undone(sources, desk.database, request) if skip_done else sources
     try:
         blocks = _sized_blocks(desk, request, reader, chunk_size)
         total, count = _write_chunks(desk, job_id, blocks, on_read)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from producer.flower import USER, flower_service
 from producer.logtail import LogTail
-from producer.yard import worker_service
+from producer.yard import metrics_service, worker_service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -33,13 +33,19 @@ def _log(_: Settings, service: Service) -> str:
 
 def _flower(settings: Settings, service: Service) -> str:
     password = service.environment["CLASSYARD_FLOWER_PASSWORD"]
-    return f"http://127.0.0.1:{settings.flower_port} (user {USER}, password {password})"
+    return f"http://{settings.flower_address}:{settings.flower_port} (user {USER}, password {password})"
+
+
+def _metrics(settings: Settings, _: Service) -> str:
+    own = f", the worker's on port {port}" if (port := settings.worker_metrics_port) else ""
+    return f"http://{settings.metrics_address}:{settings.metrics_port}/metrics{own}"
 
 
 #: By name, in the order they are started.
 CHILDREN: Final = {
     "worker": Child(worker_service, _log),
     "flower": Child(flower_service, _flower),
+    "metrics": Child(metrics_service, _metrics),
 }
 
 

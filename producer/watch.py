@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from broker.sweep import sweep
 from core.errors import BrokerError
 from core.types import JobStatus
 from db import queries, workers
-from db.pace import pace
+from db.pace import pace, worker_rates
 from producer.webhook import deliver_due
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from db.pace import Pace
     from db.queries import Progress
@@ -33,6 +33,8 @@ class Glance:
     progress: Progress
     obstacle: str
     pace: Pace
+    #: Images per second of each worker that lately worked on it, by the worker's id.
+    workers: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def seconds_left(self) -> float | None:
@@ -51,7 +53,8 @@ def look(desk: Desk, job_id: int) -> Glance:
     """
     progress = desk.database.read(queries.progress, job_id)
     waits = not progress.status.terminal and progress.status != JobStatus.PAUSED
-    return _glance(desk, progress, obstacle(desk, progress) if waits else "")
+    glance = _glance(desk, progress, obstacle(desk, progress) if waits else "")
+    return replace(glance, workers=desk.database.read(worker_rates, job_id))
 
 
 def _glance(desk: Desk, progress: Progress, obstacle: str) -> Glance:

@@ -15,6 +15,7 @@ from broker.embedded import embedded_redis
 from core.errors import ClassyardError
 from core.prepare import require_worker
 from core.process import die_with_parent
+from core.tracing import open_tracing
 from db import workers
 from db.migrate import migrate, require_schema
 from db.session import open_database
@@ -138,7 +139,9 @@ def open_desk(settings: Settings, *, own_redis: bool = True) -> Iterator[Desk]:
         database = stack.enter_context(open_record(settings))
         app = make_app(settings, patient=False)
         stack.callback(app.close)
-        yield Desk(app, database, settings)
+        tracing = open_tracing(settings, "classyard-producer")
+        stack.callback(tracing.close)
+        yield Desk(app, database, settings, tracing)
 
 
 @contextmanager
@@ -178,6 +181,17 @@ def worker_service(settings: Settings) -> Service:
         log=settings.home / "logs" / "worker.log",
         environment=settings.as_environment(),
         stop_seconds=settings.grace + STOP_EXTRA,
+    )
+
+
+def metrics_service(settings: Settings) -> Service:
+    """Return the yard's metrics as a service, not started."""
+    return Service(
+        name="metrics",
+        command=[sys.executable, "-P", "-m", "producer", "metrics"],
+        log=settings.home / "logs" / "metrics.log",
+        environment=settings.as_environment(),
+        stop_seconds=STOP_EXTRA,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from celery import bootsteps, signals
@@ -17,17 +18,20 @@ from core.errors import ClassyardError
 from core.modelspec import read_model
 from core.prepare import prepare_model
 from core.settings import read_settings
+from core.tracing import TRACEPARENT
 from db.session import open_database
 from worker.child import ChildProcess, Stop
 from worker.consumer import make_consumer
+from worker.exporting import open_exporting
 from worker.identity import describe, slots_for
 from worker.keeper import Keeper
 from worker.logs import set_up_logging
 from worker.message import BadMessageError, read_message
 from worker.request import DiscreetRequest
+from worker.telemetry import Delivery
 
 if TYPE_CHECKING:
-    from celery import Celery
+    from celery import Celery, Task
 
     from core.settings import Settings
 
@@ -48,17 +52,18 @@ def make_worker_app(settings: Settings) -> Celery:
     app.conf.worker_concurrency = slots
     info = describe(settings, slots)
     stop = Stop()
-    child = ChildProcess(app, settings, info.id, stop)
+    exporting = open_exporting(settings)
+    child = ChildProcess(app, settings, info.id, stop, exporting.folder if exporting else None)
     # Impatient in both: the parent's loop stands still meanwhile, and its timers come again.
     record = open_database(settings.database, pooled=False, tries=1)
-    keeper = Keeper(make_app(settings, patient=False), record, settings, info)
+    keeper = Keeper(make_app(settings, patient=False), record, settings, info, exporting)
     app.conf.worker_consumer = make_consumer(keeper)
     _add_task(app, child)
     app.finalize()
     for builtin in [name for name in app.tasks if name != CLASSIFY]:
         app.tasks.unregister(builtin)  # celery.map and the like: messages for them run other tasks
     app.steps["worker"].add(_keeper_step(keeper, settings))
-    signals.setup_logging.connect(set_up_logging, weak=False)
+    signals.setup_logging.connect(partial(set_up_logging, settings.log_format), weak=False)
     signals.worker_process_init.connect(child.start, weak=False)
     signals.worker_process_shutdown.connect(child.end, weak=False)
     signals.worker_shutting_down.connect(lambda **_: stop.begin(settings.grace), weak=False)
@@ -70,19 +75,22 @@ def make_worker_app(settings: Settings) -> Celery:
 
 
 def _add_task(app: Celery, child: ChildProcess) -> None:
-    @app.task(name=CLASSIFY, Request=DiscreetRequest)  # type: ignore[untyped-decorator]
-    def classify(*unnamed: Any, **fields: Any) -> str:
+    @app.task(name=CLASSIFY, Request=DiscreetRequest, bind=True)  # type: ignore[untyped-decorator]
+    def classify(task: Task, *unnamed: Any, **fields: Any) -> str:
         try:
             if unnamed:
                 raise BadMessageError("fields without names")
             message = read_message(fields)
         except BadMessageError as error:
             log.warning("refused a message: %s", error, extra={"action": "message_refused"})
-            child.count("messages_refused")
+            child.refused()
             return "refused"
-        summary = child.runtime.process(message)
-        log.info("%s", summary, extra={"action": "chunk", "job_id": message.job_id})
-        return summary
+        return child.runtime.process(message, _delivery(task.request))
+
+
+def _delivery(request: Any) -> Delivery:
+    address = request.delivery_info or {}
+    return Delivery(bool(address.get("redelivered")), request.get(TRACEPARENT))
 
 
 def _keeper_step(keeper: Keeper, settings: Settings) -> type[bootsteps.StartStopStep]:

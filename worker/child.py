@@ -15,14 +15,18 @@ from sqlalchemy.exc import DBAPIError
 from broker.app import make_app
 from broker.dispatch import Dispatcher
 from core.errors import ClassyardError
+from core.tracing import open_tracing
 from db import workers
 from db.session import open_database
 from worker.engines.base import Child
 from worker.models import Models
 from worker.runtime import Runtime, StoppingError
+from worker.telemetry import Telemetry
 from worker.watchdog import Watchdog
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from celery import Celery
 
     from core.settings import Settings
@@ -51,11 +55,20 @@ class Stop:
 class ChildProcess:
     """Opens a child's database, models and runtime after the fork, and closes them at its end."""
 
-    def __init__(self, app: Celery, settings: Settings, worker_id: str, stop: Stop) -> None:
+    def __init__(
+        self,
+        app: Celery,
+        settings: Settings,
+        worker_id: str,
+        stop: Stop,
+        metrics_folder: Path | None = None,
+    ) -> None:
         self._app = app
         self._settings = settings
         self._worker_id = worker_id
         self._stop = stop
+        self._metrics_folder = metrics_folder
+        self._telemetry = Telemetry()
         self._database: Database | None = None
         self._models: Models | None = None
         self._runtime: Runtime | None = None
@@ -72,18 +85,23 @@ class ChildProcess:
         settings = self._settings
         watchdog = Watchdog(settings.stall_timeout)
         child = Child(index=current_process().index, count=self._app.conf.worker_concurrency)
+        self._telemetry = self._open_telemetry(child)
         self._database = open_database(settings.database)
         self._models = Models(
-            settings, child, watchdog.beat, pass_on=(StoppingError, SoftTimeLimitExceeded)
+            settings,
+            child,
+            watchdog.beat,
+            pass_on=(StoppingError, SoftTimeLimitExceeded),
+            loaded=self._telemetry.loaded,
         )
         self._runtime = Runtime(
-            self._database,
             # Impatient: a Redis that is away must not keep a child from the next chunk for minutes.
             Dispatcher(make_app(settings, patient=False), self._database, settings),
             self._models,
             watchdog,
             self._worker_id,
             self._stop.check,
+            self._telemetry,
         )
         for name in settings.preload:
             try:
@@ -99,6 +117,20 @@ class ChildProcess:
             self._models.close()
         if self._database is not None:
             self._database.close()
+        self._telemetry.close()
+
+    def _open_telemetry(self, child: Child) -> Telemetry:
+        meters = None
+        if self._metrics_folder is not None:
+            from worker.meters import Meters
+
+            meters = Meters(self._metrics_folder, f"child{child.index}")
+        return Telemetry(meters, open_tracing(self._settings, "classyard-worker"))
+
+    def refused(self) -> None:
+        """Count a message that was none of ours."""
+        self._telemetry.refused()
+        self.count("messages_refused")
 
     def count(self, name: str) -> None:
         """Raise a counter; a database that is away loses the count, nothing else."""

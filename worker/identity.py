@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 from dataclasses import dataclass
@@ -78,10 +79,47 @@ def is_alive(pid: int) -> bool:
 
 
 def cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Return how many cores this process may use: those it is bound to, within its CPU quota."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, math.ceil(min(bound or 1, cpu_quota())))
+
+
+def cpu_quota(
+    groups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
+) -> float:
+    """Return how many cores' time this process's control groups allow it; infinity without a limit.
+
+    A container that may use two cores of a large host still sees all of them.
+    """
+    try:
+        lines = own.read_text().splitlines()
+    except OSError:
+        return math.inf
+    least = math.inf
+    for line in lines:
+        _, controllers, place = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        top = groups / "cpu" if controllers else groups
+        # In a container the path is often that of the host: then the top is our own group.
+        path = Path(place.lstrip("/"))
+        for folder in (path, *path.parents):
+            least = min(least, _quota_of(top / folder))
+    return least
+
+
+def _quota_of(group: Path) -> float:
+    """Read a control group's quota: version 2, else version 1."""
+    try:
+        if (group / "cpu.max").exists():
+            words = (group / "cpu.max").read_text().split()
+        else:
+            names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+            words = [(group / name).read_text().strip() for name in names]
+        quota, period = float(words[0]), float(words[1])
+    except (OSError, ValueError, IndexError):
+        return math.inf  # no such group, or "max"
+    return quota / period if quota > 0 < period else math.inf
 
 
 def slots_for(settings: Settings) -> int:

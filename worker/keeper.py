@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from core.settings import Settings
     from db.session import Database
     from db.workers import WorkerInfo
+    from worker.exporting import Exporting
 
 log = logging.getLogger("classyard.worker")
 
@@ -42,12 +43,18 @@ class Keeper:
     """Keeps a worker's row fresh, frees what its dead children held, and sweeps."""
 
     def __init__(
-        self, app: Celery, database: Database, settings: Settings, info: WorkerInfo
+        self,
+        app: Celery,
+        database: Database,
+        settings: Settings,
+        info: WorkerInfo,
+        exporting: Exporting | None = None,
     ) -> None:
         self._app = app
         self._database = database
         self._settings = settings
         self._info = info
+        self._exporting = exporting
         self._next_beat = 0.0
         self._judge_from = 0.0
         self._courier: subprocess.Popen[bytes] | None = None
@@ -72,6 +79,10 @@ class Keeper:
         interval = self._settings.sweep_interval * random.uniform(0.9, 1.1)  # noqa: S311
         timer.call_repeatedly(interval, self._guarded, (self._sweep,))
         timer.call_after(0.5, self._guarded, (self._sweep,))
+        if self._exporting is not None:
+            self._exporting.meters.arrived(self._info)
+            self._exporting.ensure()
+            timer.call_repeatedly(CHILD_INTERVAL, self._exporting.ensure)
 
     def beat_if_due(self) -> None:
         """Give a sign of life if the timers, which should, cannot run."""
@@ -81,6 +92,8 @@ class Keeper:
     def depart(self) -> None:
         """Leave the workers' table, so that nobody waits for us to be declared dead."""
         self._guarded(lambda: self._database.write(workers.leave, self._info.id))
+        if self._exporting is not None:
+            self._exporting.close()
 
     def count(self, name: str) -> None:
         """Raise a counter."""
@@ -102,6 +115,8 @@ class Keeper:
         if not dead:
             return
         log.warning("children %s died", dead, extra={"action": "children_died"})
+        if self._exporting is not None:
+            self._exporting.meters.children_died(len(dead))
         self._database.write(recovery.release_children, self._info.id, dead)
         resolve_and_refill(self._app, self._database, self._settings)
 
@@ -112,6 +127,8 @@ class Keeper:
         self._beat()
         spare = time.monotonic() < self._judge_from
         swept = sweep(self._app, self._database, self._settings, spare_silent=spare)
+        if self._exporting is not None:
+            self._exporting.meters.swept(swept)
         if not swept.idle:
             log.info("%s", swept, extra={"action": "swept"})
         self._send_courier()

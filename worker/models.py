@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
 
 from core.errors import ModelError
@@ -27,6 +28,11 @@ MOST_MODELS = 4
 
 class Classifier(Protocol):
     """What turns a chunk's URIs into outcomes."""
+
+    @property
+    def batch_size(self) -> int:
+        """Most images in one model call."""
+        ...
 
     def classify(
         self,
@@ -53,11 +59,14 @@ class Models:
         child: Child,
         beat: Callable[[], None],
         pass_on: tuple[type[Exception], ...],
+        loaded: Callable[[str, float, int], None] = lambda *_: None,
     ) -> None:
+        """Hold no model yet. `loaded` is told each one's name, seconds and batch size."""
         self._settings = settings
         self._child = child
         self._beat = beat
         self._pass_on = pass_on
+        self._on_loaded = loaded
         self._fetcher = Fetcher(settings.fetch_limits)
         self._loaded: OrderedDict[tuple[str, str], Classifier] = OrderedDict()
 
@@ -71,7 +80,9 @@ class Models:
         if key not in self._loaded:
             while len(self._loaded) >= MOST_MODELS:
                 self._loaded.popitem(last=False)[1].close()
-            self._loaded[key] = self._load(name, fingerprint)
+            started = perf_counter()
+            classifier = self._loaded[key] = self._load(name, fingerprint)
+            self._on_loaded(name, perf_counter() - started, classifier.batch_size)
         self._loaded.move_to_end(key)
         return self._loaded[key]
 

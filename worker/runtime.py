@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from time import perf_counter
 from typing import TYPE_CHECKING, Concatenate, NoReturn, ParamSpec, TypeVar
 
@@ -16,6 +16,7 @@ from core.types import Failure
 from db import chunks, jobs, steering, workers
 from db.chunks import Owner
 from db.session import TRIES, backoff, is_transient
+from worker.report import DISCARDED, DONE, STOPPED
 from worker.reuse import classify
 
 if TYPE_CHECKING:
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
     from broker.dispatch import Dispatcher
     from core.types import Classification
     from db.chunks import Claim, Outgoing, Terms
-    from db.session import Database
     from worker.message import ChunkMessage
     from worker.models import Models
+    from worker.telemetry import Delivery, Draft, Telemetry
     from worker.watchdog import Watchdog
 
 log = logging.getLogger("classyard.worker")
@@ -53,45 +54,67 @@ class Runtime:
 
     def __init__(
         self,
-        database: Database,
         dispatcher: Dispatcher,
         models: Models,
         watchdog: Watchdog,
         worker_id: str,
         stop: Callable[[], None],
+        telemetry: Telemetry,
     ) -> None:
-        self._database = database
+        self._database = dispatcher.database
         self._dispatcher = dispatcher
         self._models = models
         self._lease = dispatcher.settings.lease
         self._watchdog = watchdog
         self._owner = Owner(worker_id, os.getpid())
         self._stop = stop
+        self._telemetry = telemetry
         self._terms: OrderedDict[int, Terms] = OrderedDict()
 
-    def process(self, message: ChunkMessage) -> str:
-        """Claim, classify and record one chunk; return one line about it.
+    def process(self, message: ChunkMessage, delivery: Delivery) -> str:
+        """Claim, classify and record one chunk; return how it ended.
 
         Raises:
             ChunkError: if the chunk was handed back because of a failure of its own.
             StoppingError: if it was handed back because the worker stops.
         """
-        started = perf_counter()
-        claimed = self._write(
-            chunks.claim, message.job_id, message.chunk_id, message.digest, self._owner, self._lease
-        )
+        with self._telemetry.message(message, delivery) as draft:
+            draft.ending = self._process(message, draft)
+            return draft.ending
+
+    def _process(self, message: ChunkMessage, draft: Draft) -> str:
+        claimed = self._claim(message, draft)
         if claimed is None:
             return self._drop(message)
         terms = self._terms_of(message.job_id)
-        classification = self._classify(message, claimed, terms)
-        following = self._record(message, claimed, terms, classification)
+        draft.model, draft.attempts = terms.model, claimed.attempts
+        classification = self._classify(message, claimed, terms, draft)
+        draft.stages = classification.seconds
+        following = self._record(message, claimed, terms, classification, draft)
         if following is None:
             self._write(workers.count, "commits_discarded")
-            return "finished by another worker"
+            return DISCARDED
+        draft.images, draft.reused = len(classification.outcomes), classification.reused
+        draft.failures = _failures(classification)
         if classification.reused:
             self._write(workers.count, "images_reused", classification.reused)
-        self._go_on(terms, following)
-        return _summary(claimed, terms, classification, perf_counter() - started)
+        with self._telemetry.span("dispatch"):
+            self._go_on(terms, following)
+        return DONE
+
+    def _claim(self, message: ChunkMessage, draft: Draft) -> Claim | None:
+        started = perf_counter()
+        with self._telemetry.span("claim"):
+            claimed = self._write(
+                chunks.claim,
+                message.job_id,
+                message.chunk_id,
+                message.digest,
+                self._owner,
+                self._lease,
+            )
+        draft.claim_seconds = perf_counter() - started
+        return claimed
 
     def _drop(self, message: ChunkMessage) -> str:
         """Count a message with nothing to do: done, cancelled, held by a live worker, or forged."""
@@ -109,37 +132,52 @@ class Runtime:
             self._terms[job_id] = terms
         return self._terms[job_id]
 
-    def _classify(self, message: ChunkMessage, claimed: Claim, terms: Terms) -> Classification:
+    def _classify(
+        self, message: ChunkMessage, claimed: Claim, terms: Terms, draft: Draft
+    ) -> Classification:
         """Classify, or hand the chunk back: with the failure counted, unless we are stopping."""
         try:
-            classifier = self._models.get(terms.model, terms.fingerprint)
-            with self._watchdog:
-                return classify(self._database, terms, classifier, message.uris, self._stop)
+            with self._telemetry.span("classify"):
+                classifier = self._models.get(terms.model, terms.fingerprint)
+                with self._watchdog:
+                    return classify(self._database, terms, classifier, message.uris, self._stop)
         except StoppingError:
             self._write(chunks.hand_back, claimed, self._owner, None)
+            draft.ending = STOPPED
             raise
         except Exception as error:  # noqa: BLE001  handed back with it, and raised again
-            self._fail(claimed, error)
+            self._fail(claimed, error, draft)
 
     def _record(
-        self, message: ChunkMessage, claimed: Claim, terms: Terms, classification: Classification
+        self,
+        message: ChunkMessage,
+        claimed: Claim,
+        terms: Terms,
+        classification: Classification,
+        draft: Draft,
     ) -> list[Outgoing] | None:
         """Record the outcomes; return the chunks to send next, None if the chunk was not ours."""
+        started = perf_counter()
         try:
-            return self._write(
-                chunks.complete, claimed, terms, self._owner, message.uris, classification
-            )
+            with self._telemetry.span("record"):
+                return self._write(
+                    chunks.complete, claimed, terms, self._owner, message.uris, classification
+                )
         except StoppingError:
-            raise  # the database is away: once this worker is gone the sweep frees the chunk
+            # The database is away: once this worker is gone the sweep frees the chunk.
+            draft.ending = STOPPED
+            raise
         except Exception as error:  # noqa: BLE001  handed back with it, and raised again
-            self._fail(claimed, error)
+            self._fail(claimed, error, draft)
+        finally:
+            draft.stages.record = perf_counter() - started
 
-    def _fail(self, claimed: Claim, error: Exception) -> NoReturn:
+    def _fail(self, claimed: Claim, error: Exception, draft: Draft) -> NoReturn:
         failure = _failure(error)
         self._write(chunks.hand_back, claimed, self._owner, failure)
-        log.warning("chunk %s handed back", claimed.chunk_id, exc_info=error)
+        draft.error, draft.cause = f"{failure.code}: {failure.detail}", error
         # Not `from error`: events carry the traceback to Flower, and its text may name a signed URI.
-        raise ChunkError(f"{failure.code}: {failure.detail}") from None
+        raise ChunkError(draft.error) from None
 
     def _write(
         self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -192,9 +230,6 @@ def _failure(error: Exception) -> Failure:
     return Failure(Code.INTERNAL, f"{type(error).__name__}: {error}")
 
 
-def _summary(claimed: Claim, terms: Terms, done: Classification, seconds: float) -> str:
-    return (
-        f"job {terms.job_id} chunk {claimed.chunk_id}: {len(done.outcomes)} images in "
-        f"{seconds:.2f} s (fetch {done.seconds.fetch:.2f}, decode {done.seconds.decode:.2f}, "
-        f"predict {done.seconds.predict:.2f})"
-    )
+def _failures(done: Classification) -> Counter[str]:
+    """Return how many images failed, by error code."""
+    return Counter(str(outcome.code) for outcome in done.outcomes if isinstance(outcome, Failure))

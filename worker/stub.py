@@ -39,6 +39,11 @@ class StubClassifier:
         self._labels = tuple(labels)
         self._answers: dict[int, tuple[tuple[Prediction, ...], ...]] = {}
 
+    @property
+    def batch_size(self) -> int:
+        """Most images in one model call: there is none."""
+        return 1
+
     def classify(
         self,
         uris: Sequence[str],

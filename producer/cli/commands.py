@@ -32,6 +32,7 @@ for panel, functions in (
             service.models,
             service.worker,
             service.flower,
+            service.metrics,
             service.migrate,
             service.sweep,
             service.doctor,

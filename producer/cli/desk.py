@@ -53,6 +53,9 @@ def submit(
     priority: Annotated[
         str, typer.Option("--priority", help="high, normal or low.", metavar="LEVEL")
     ] = "normal",
+    queue: Annotated[
+        str | None, typer.Option("--queue", "-q", help="Queue whose workers are to do it.")
+    ] = None,
     chunk_size: ChunkSizeOption = None,
     root: RootOption = None,
     truth_column: TruthOption = None,
@@ -80,7 +83,7 @@ def submit(
 
       find /scans -name '*.jpg' | classyard submit - --model digits --key scans-2024
     """
-    settings = read_settings()
+    settings = read_settings(queue=queue)
     sources = open_sources(source, stdin=sys.stdin.buffer, limits=settings.fetch_limits)
     level = priority_of(priority)
     chosen = choices(reuse=reuse, max_errors=max_errors)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -17,6 +17,7 @@ from producer.cli import show
 from producer.cli.desk import choices, submit_with_progress
 from producer.cli.options import (
     ChunkSizeOption,
+    ConcurrencyOption,
     JsonOption,
     MaxErrorsOption,
     ModelOption,
@@ -56,9 +57,7 @@ def run(
     top_k: TopKOption = 5,
     name: NameOption = None,
     chunk_size: ChunkSizeOption = None,
-    concurrency: Annotated[
-        int | None, typer.Option("--concurrency", "-c", help="Child processes.", min=1)
-    ] = None,
+    concurrency: ConcurrencyOption = None,
     root: RootOption = None,
     truth_column: TruthOption = None,
     reuse: ReuseOption = False,

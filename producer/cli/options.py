@@ -8,6 +8,21 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+
+def children(text: str | int) -> int:
+    """Read a number of child processes; 0 stands for auto.
+
+    Raises:
+        BadParameter: if it is neither a positive number nor `auto`.
+    """
+    word = str(text)
+    if word == "auto":
+        return 0
+    if not (word.isascii() and word.isdigit() and int(word)):
+        raise typer.BadParameter(f"{word!r} is neither a number from 1 nor 'auto'")
+    return int(word)
+
+
 SourceArgument = Annotated[
     list[str],
     typer.Argument(
@@ -29,6 +44,16 @@ NameOption = Annotated[
 ChunkSizeOption = Annotated[
     int | None,
     typer.Option("--chunk-size", help="Images in a chunk; default: chosen per job.", min=1),
+]
+ConcurrencyOption = Annotated[
+    int | None,
+    typer.Option(
+        "--concurrency",
+        "-c",
+        parser=children,
+        metavar="N|auto",
+        help="Child processes; auto: one per core or per GPU.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 TruthOption = Annotated[

@@ -1,4 +1,4 @@
-"""`models`, `worker`, `flower`, `migrate`, `sweep`, `doctor`: what keeps a yard going."""
+"""`models`, `worker`, `flower`, `metrics`, `migrate`, `sweep`, `doctor`: what keeps a yard going."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from core.prepare import prepare_model
 from core.settings import read_settings
 from db.migrate import migrate as run_migrate
 from db.session import open_database
-from producer.cli.options import JsonOption, err, out
+from producer.cli.options import ConcurrencyOption, JsonOption, err, out
 from producer.doctor import examine, examine_worker
 from producer.flower import new_password, run_flower
 from producer.webhook import deliver_due
@@ -64,9 +64,7 @@ def models(
 
 
 def worker(
-    concurrency: Annotated[
-        int | None, typer.Option("--concurrency", "-c", help="Child processes.", min=1)
-    ] = None,
+    concurrency: ConcurrencyOption = None,
     engine: Annotated[
         str | None, typer.Option("--engine", help="auto, litert, keras or stub.")
     ] = None,
@@ -97,9 +95,19 @@ def flower(
     password = settings.flower_password
     if not password:
         password = new_password()
-        said = f"http://127.0.0.1:{settings.flower_port}  user classyard, password {password}"
+        said = f"http://{settings.flower_address}:{settings.flower_port}  user classyard, password {password}"
         err().print(said, soft_wrap=True)
     run_flower(settings, password, read_only=not allow_writes)
+
+
+def metrics() -> None:
+    """Serve the yard's metrics for Prometheus: queues, jobs, workers, from SQL and Redis."""
+    from producer.metrics import serve_yard
+
+    settings = read_settings()
+    said = f"http://{settings.metrics_address}:{settings.metrics_port}/metrics"
+    err().print(said, soft_wrap=True)
+    serve_yard(settings)
 
 
 def migrate() -> None:

@@ -147,6 +147,8 @@ def accounting(desk: Desk, glance: Glance) -> None:
         say(f"{duration(progress.elapsed)}, {progress.rate:.1f} images/s{_stages(progress)}")
     if glance.seconds_left is not None:
         say(f"{glance.pace.limit()}; {duration(glance.seconds_left)} left")
+    for worker, rate in glance.workers.items():
+        say(f"  {rate:>10,.1f} images/s  {escape(worker)}")
     _further(progress)
     if glance.obstacle:
         say(f"[yellow]waiting: {escape(glance.obstacle)}[/]")
@@ -230,6 +232,7 @@ def glance_as_dict(glance: Glance) -> dict[str, Any]:
         "seconds_left": glance.seconds_left,
         "limit": glance.pace.limit(),
         "obstacle": glance.obstacle,
+        "workers": dict(glance.workers),
     }
 
 

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from core.settings import read_settings
 from producer.cli.local import end_in_good_order
-from producer.cli.options import err
+from producer.cli.options import ConcurrencyOption, err
 from producer.up import Crew
 from producer.yard import open_desk, wait_for_worker
 
@@ -25,9 +25,10 @@ LOOK = 0.5
 
 def up(
     flower: Annotated[bool, typer.Option("--flower", help="Start Flower, too.")] = False,
-    concurrency: Annotated[
-        int | None, typer.Option("--concurrency", "-c", help="Child processes.", min=1)
-    ] = None,
+    metrics: Annotated[
+        bool, typer.Option("--metrics", help="Serve metrics for Prometheus, too.")
+    ] = False,
+    concurrency: ConcurrencyOption = None,
 ) -> None:
     """Keep Redis, a worker and what else is asked for running until Ctrl-C.
 
@@ -39,9 +40,13 @@ def up(
     from producer.cli.board import board_shown
 
     settings = read_settings(concurrency=concurrency)
+    if metrics and not settings.worker_metrics_port:
+        beside = settings.metrics_port % 65535 + 1
+        settings = read_settings(concurrency=concurrency, worker_metrics_port=beside)
     end_in_good_order()
     console = err()
-    names = ["worker", *(name for name, wanted in (("flower", flower),) if wanted)]
+    asked = {"flower": flower, "metrics": metrics}
+    names = ["worker", *(name for name, wanted in asked.items() if wanted)]
     with open_desk(settings) as desk, Crew(settings, names) as crew:
         wait_for_worker(desk, crew.services["worker"])
         where = desk.database.engine.url.render_as_string(hide_password=True)

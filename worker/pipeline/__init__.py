@@ -89,6 +89,11 @@ class Pipeline:
         threads = max(settings.fetch_ahead, settings.decode_threads)
         self._source = FetchAhead(fetcher, ahead, threads, settings.pass_on)
 
+    @property
+    def batch_size(self) -> int:
+        """Most images in one model call."""
+        return self._call_size
+
     def classify(
         self,
         uris: Sequence[str],
