@@ -50,6 +50,8 @@ SCRIPTS = (
     ("memory",),
     ("fairness",),
     ("export",),
+    ("sizes",),
+    ("fleet",),
 )
 
 

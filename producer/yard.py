@@ -34,6 +34,8 @@ FIRST_RESTART, LAST_RESTART = 1.0, 30.0
 STEADY = 60.0
 #: Seconds for a service to stop by itself after the worker's own grace time.
 STOP_EXTRA: Final = 10.0
+#: Bytes of a log above which the next start begins a new one and keeps the old one as `.log.1`.
+MOST_LOG: Final = 64 * 2**20
 
 
 @dataclass(slots=True)
@@ -55,6 +57,8 @@ class Service:
     def start(self) -> None:
         """Start the program; what it prints goes to its log file."""
         self.log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if self._output is None and self.log.exists() and self.log.stat().st_size > MOST_LOG:
+            self.log.replace(self.log.with_suffix(".log.1"))
         self._output = self._output or self.log.open("ab")
         self._process = subprocess.Popen(  # noqa: S603
             self.command,
@@ -132,7 +136,12 @@ def open_desk(settings: Settings, *, own_redis: bool = True) -> Iterator[Desk]:
     Raises:
         ClassyardError: one line that says what is missing.
     """
-    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not (settings.broker_url and settings.database_url):  # else nothing of it is needed
+        try:
+            settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            reason = error.strerror or error
+            raise ClassyardError(f"CLASSYARD_HOME: {settings.home}: {reason}") from error
     with ExitStack() as stack:
         if own_redis and not settings.broker_url:
             stack.enter_context(embedded_redis(settings.home))

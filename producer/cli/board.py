@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Jobs and workers shown, at most: the board must leave room for the logs.
 MOST_ROWS = 6
+#: Seconds between two looks, at least.
+PAUSE = 1.0
 
 
 @contextmanager
@@ -36,8 +39,18 @@ def board_shown(desk: Desk, crew: Crew, console: Console) -> Iterator[Callable[[
     if not interactive():
         yield lambda: None
         return
+    due = 0.0
     with Live(console=console, auto_refresh=False, transient=True) as live:
-        yield lambda: live.update(board(desk, crew), refresh=True)
+
+        def refresh() -> None:
+            nonlocal due
+            started = time.monotonic()
+            if started >= due:
+                live.update(board(desk, crew), refresh=True)
+                # A look at a job of a million chunks takes long: never more than a tenth of the time.
+                due = time.monotonic() + max(PAUSE, 9 * (time.monotonic() - started))
+
+        yield refresh
 
 
 def board(desk: Desk, crew: Crew) -> RenderableType:

