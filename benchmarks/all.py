@@ -52,6 +52,7 @@ SCRIPTS = (
     ("export",),
     ("sizes",),
     ("fleet",),
+    ("report",),
 )
 
 

@@ -142,6 +142,12 @@ class Yard:
         rows = reads.stream_results(self._database, job_id, chosen)
         return write_rows(rows, read_layout(self._database, job_id), kind, Path(path))
 
+    def report(self, job_id: int, path: str | Path, thumbnails: int = 240) -> None:
+        """Write a job as one HTML page, with at most so many thumbnails."""
+        from producer.report import write_report
+
+        write_report(self._database, self._settings, job_id, Path(path), thumbnails)
+
     def diff(self, job_a: int, job_b: int) -> Diff:
         """Compare two jobs over the same URIs."""
         return diff(self._database, job_a, job_b)

@@ -2,19 +2,54 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
-from producer.cli import compare, desk, jobs, local, prune, results, service, steer, up, watch
+from producer.cli import (
+    compare,
+    desk,
+    jobs,
+    local,
+    prune,
+    report,
+    results,
+    service,
+    steer,
+    up,
+    watch,
+)
+from producer.cli.options import out
 
 cli = typer.Typer(
     name="classyard",
-    help="Bulk image classification: from a folder of pictures to a SQL table, one row per picture.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        out().print(f"classyard {version('classyard')}")
+        raise typer.Exit
+
+
+@cli.callback()
+def options(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+) -> None:
+    """Bulk image classification: from a folder of pictures to a SQL table, one row per picture."""
+
 
 LOCAL = "On this machine"
 DESK = "Jobs"
@@ -25,7 +60,10 @@ for panel, functions in (
     (LOCAL, (local.demo, local.run, up.up)),
     (DESK, (desk.submit, watch.watch, jobs.list_jobs, jobs.status)),
     (DESK, (steer.cancel, steer.pause, steer.resume, steer.retry)),
-    (RESULTS, (results.results, results.export, compare.diff, compare.score, prune.prune)),
+    (
+        RESULTS,
+        (results.results, results.export, report.report, compare.diff, compare.score, prune.prune),
+    ),
     (
         SERVICE,
         (

@@ -27,7 +27,7 @@ def list_jobs(
     if as_json:
         sys.stdout.write(json.dumps([show.as_dict(progress) for progress in found]) + "\n")
     elif found:
-        out().print(show.jobs_table(found))
+        show.jobs_table(found)
     else:
         out().print("no jobs yet: 'classyard run SOURCE' or 'classyard submit SOURCE' makes one")
 

@@ -30,9 +30,11 @@ from producer.cli.options import (
     err,
     interactive,
 )
+from producer.cli.pages import ReportOption, check_page
+from producer.cli.report import write_report_page
 from producer.request import job_request
 from producer.sources import open_sources
-from producer.yard import open_desk, worker_running
+from producer.yard import open_desk, open_record, worker_running
 
 if TYPE_CHECKING:
     from core.settings import Settings
@@ -42,13 +44,14 @@ if TYPE_CHECKING:
 SAMPLES = Path(__file__).parent.parent / "samples" / "digits"
 
 
-def demo(as_json: JsonOption = False) -> None:
+def demo(report: ReportOption = None, as_json: JsonOption = False) -> None:
     """Classify the shipped sample digits: offline, in seconds, with everything real."""
     settings = read_settings()
+    check_page(report)
     sources = open_sources([str(SAMPLES)])
     _prepare(settings, "digits")
     request = job_request(settings, sources, "digits", 3, ()).named("demo", key=None)
-    _run(settings, sources, request, None, as_json=as_json)
+    _run(settings, sources, request, None, report, as_json=as_json)
 
 
 def run(
@@ -62,6 +65,7 @@ def run(
     truth_column: TruthOption = None,
     reuse: ReuseOption = False,
     max_errors: MaxErrorsOption = None,
+    report: ReportOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Classify images now: starts what is not running, and stops what it started.
@@ -72,14 +76,17 @@ def run(
       classyard run ~/Pictures --model mobilenet_v2 --top-k 10
 
       classyard run photo.jpg --top-k 10
+
+      classyard run ~/Pictures --report pictures.html
     """
     settings = read_settings(concurrency=concurrency)
+    check_page(report)
     sources = open_sources(source, stdin=sys.stdin.buffer, limits=settings.fetch_limits)
     _prepare(settings, model)
     options = {"truth_column": truth_column, **choices(reuse=reuse, max_errors=max_errors)}
     request = job_request(settings, sources, model, top_k, root or (), options)
     request = request.named(name, key=None)
-    _run(settings, sources, request, chunk_size, as_json=as_json)
+    _run(settings, sources, request, chunk_size, report, as_json=as_json)
 
 
 def _prepare(settings: Settings, model: str) -> None:
@@ -97,6 +104,7 @@ def _run(
     sources: Sources,
     request: JobRequest,
     chunk_size: int | None,
+    page: Path | None,
     *,
     as_json: bool,
 ) -> None:
@@ -113,6 +121,9 @@ def _run(
         raise ClassyardError(
             f"interrupted; job {job_id} is kept: 'classyard up' goes on with it"
         ) from None
+    if page is not None:
+        with open_record(settings) as database:
+            write_report_page(database, settings, job_id, page)
     raise typer.Exit(show.exit_code(progress))
 
 

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
-from rich.table import Table
 
-from core.types import JobStatus, ResultStatus
+from core.types import JobStatus, printable
 from db import queries, results
 from db.results import ResultFilter
+from producer.cli.oneimage import one_image
 from producer.cli.options import err, interactive, out
-from producer.cli.tables import results_table
-from producer.sources import name_of
+from producer.cli.tables import Column, print_table, results_table
 from producer.watch import watch
+from producer.words import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from db.queries import Progress as JobProgress
     from db.session import Database
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 #: Rows shown at the end of a run; the rest is one command away.
 SHOWN = 20
+#: A status is cut last: it has one of a few words.
+STATUS_WEIGHT = 20
 
 
 @contextmanager
@@ -92,7 +94,7 @@ def ending(desk: Desk, progress: JobProgress, *, as_json: bool = False) -> None:
         sys.stdout.write(json.dumps(as_dict(progress)) + "\n")
         return
     if progress.total == 1:
-        _one_image(desk.database, progress.job_id)
+        one_image(desk.database, desk.settings, progress.job_id)
     else:
         results_table(desk.database, progress.job_id, ResultFilter(limit=SHOWN))
         if progress.done > SHOWN:
@@ -101,37 +103,21 @@ def ending(desk: Desk, progress: JobProgress, *, as_json: bool = False) -> None:
     summary(desk, progress)
 
 
-def _one_image(database: Database, job_id: int) -> None:
-    for row in results.stream_results(database, job_id, ResultFilter(limit=1)):
-        console = out()
-        console.print(f"[bold]{escape(name_of(row.uri))}[/]")
-        if row.status == ResultStatus.FAILED:
-            console.print(f"[red]{row.error_code}[/]: {escape(row.error or '')}")
-        for rank, (_, label, score) in enumerate(row.predictions or (), 1):
-            bar = "█" * round(score * 30)
-            console.print(f"{rank:>3}  {escape(label):<30} {score:>7.2%}  [cyan]{bar}[/]")
-
-
-def jobs_table(found: list[JobProgress]) -> Table:
-    """Return the table of `classyard jobs`."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("job", "submitted", "ok", "failed", "pending"):
-        width = max(len(heading), 4)
-        table.add_column(heading, justify="right", no_wrap=True, min_width=width)
-    for heading in ("status", "model", "name"):
-        table.add_column(heading, overflow="ellipsis", no_wrap=True, min_width=9)
-    for progress in found:
-        table.add_row(
-            str(progress.job_id),
-            f"{progress.total:,}",
-            f"{progress.ok:,}",
-            f"{progress.failed:,}",
-            f"{progress.pending:,}",
-            _status(progress.status),
-            escape(progress.model),
-            escape(progress.name),
+def jobs_table(found: Sequence[JobProgress]) -> None:
+    """Print the table of `classyard jobs`."""
+    columns = [
+        Column("job"), Column("submitted"), Column("ok"), Column("failed"), Column("pending"),
+        Column("status", STATUS_WEIGHT), Column("model", 1), Column("name", 3),
+    ]  # fmt: skip
+    rows = [
+        (
+            str(progress.job_id), f"{progress.total:,}", f"{progress.ok:,}", f"{progress.failed:,}",
+            f"{progress.pending:,}", (str(progress.status), _color(progress.status)),
+            printable(progress.model), printable(progress.name),
         )
-    return table
+        for progress in found
+    ]  # fmt: skip
+    print_table(columns, rows)
 
 
 def accounting(desk: Desk, glance: Glance) -> None:
@@ -269,19 +255,14 @@ def exit_code(progress: JobProgress) -> int:
     return 3 if progress.status == JobStatus.COMPLETED_WITH_ERRORS else 1
 
 
-def _status(status: JobStatus) -> str:
+def _color(status: JobStatus) -> str:
     colors = {
         JobStatus.COMPLETED: "green",
         JobStatus.COMPLETED_WITH_ERRORS: "yellow",
         JobStatus.FAILED: "red",
     }
-    return f"[{colors.get(status, 'cyan')}]{status}[/]"
+    return colors.get(status, "cyan")
 
 
-def duration(seconds: float) -> str:
-    """Return a span in words a person reads at a glance."""
-    if seconds < 59.95:  # what is shown as 60.0 is a minute
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+def _status(status: JobStatus) -> str:
+    return f"[{_color(status)}]{status}[/]"

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.cells import cell_len
 
+from core.settings import read_settings
 from db.results import ResultFilter
 from producer.answers import uncertain
+from producer.cli.oneimage import one_image
 from producer.cli.tables import diff_table, elide, results_table, score_table, uncertain_table
 from producer.diff import diff
 from producer.score import score
@@ -57,6 +59,21 @@ def test_a_pipe_gets_everything_and_no_colour(
     assert NAME in shown
     assert f"{LABELS[1]} 1%, {LABELS[2]} 0%" in shown
     assert "\x1b" not in shown
+
+
+def test_one_image_in_a_pipe_is_its_bars_and_nothing_is_cut(
+    database: Database, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    job = add_job(database, [Image(f"file:///{NAME}", {LABELS[0]: 0.75})], labels=LABELS)
+    one_image(database, read_settings(), job)
+    failed = add_job(database, [Image("file:///[b].jpg", code="http_4xx")])
+    one_image(database, read_settings(), failed)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == NAME
+    assert lines[1].split()[:1] == ["1"]
+    assert LABELS[0] in lines[1]
+    assert lines[2:] == ["[b].jpg", "http_4xx: so it is"]
 
 
 def test_jobs_compared_and_scored_are_told_in_words(

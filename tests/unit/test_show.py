@@ -6,15 +6,20 @@ import json
 import re
 from dataclasses import fields
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.console import Console
 
-from core.types import JobStatus
+from core.types import JobStatus, Prediction
 from db.queries import Progress
-from producer.cli.show import as_dict, duration, exit_code, identity
+from producer.cli.oneimage import bars, draws
+from producer.cli.show import as_dict, exit_code, identity, jobs_table
+from producer.words import duration
 
 PLAIN = {"int": 0, "float": 0.0, "str": "x", "str | None": None, "datetime | None": None}
 
@@ -63,3 +68,52 @@ def test_programs_get_json() -> None:
     assert (told["rate"], told["done"], told["status"]) == (5.0, 40, "running")
     assert told["created_at"] == "2026-01-02T00:00:00+00:00"
     assert told["finished_at"] is None
+
+
+@pytest.mark.parametrize("room", [44, 60, 80, 200])
+def test_bars_fit_and_keep_their_order(room: int) -> None:
+    long = "a label that nobody would call short, " * 3
+    found = [Prediction(1, long, 0.987), Prediction(2, "图" * 40, 0.01), Prediction(3, "[b]", 0.0)]
+    lines = bars(found, room)
+    assert all(line.cell_len <= room for line in lines)
+    assert [line.plain[:5] for line in lines] == ["  1  ", "  2  ", "  3  "]
+    assert "98.70%" in lines[0].plain
+    assert lines[0].plain.count("█") >= 9
+    assert "█" not in lines[2].plain
+    assert "[b]" in lines[2].plain
+
+
+@pytest.mark.parametrize(
+    ("colours", "plain", "tty", "room", "expected"),
+    [
+        ("truecolor", False, True, 80, True),
+        ("256", False, True, 80, True),
+        ("standard", False, True, 80, False),
+        ("truecolor", True, True, 80, False),
+        ("truecolor", False, False, 80, False),
+        ("truecolor", False, True, 70, False),
+    ],
+)
+def test_a_picture_is_drawn_only_where_it_can_be_seen(
+    monkeypatch: pytest.MonkeyPatch, colours: Any, plain: bool, tty: bool, room: int, expected: bool
+) -> None:
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    console = Console(force_terminal=tty, color_system=colours, no_color=plain)
+    assert draws(console, room) is expected
+
+
+def test_jobs_fit_the_terminal_and_lose_nothing_in_a_pipe(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "a long name [red]of a job, " * 5 + "its end"
+    found = [progress(job_id=7, total=1_234_567, name=name, model="mobilenet_v2")]
+    monkeypatch.setenv("COLUMNS", "80")
+    jobs_table(found)
+    shown = capsys.readouterr().out
+    assert all(cell_len(line) <= 80 for line in shown.splitlines())
+    assert "1,234,567" in shown
+    assert "running" in shown
+    assert "…" in shown
+    monkeypatch.delenv("COLUMNS")
+    jobs_table(found)
+    assert name in capsys.readouterr().out
