@@ -232,6 +232,15 @@ class Settings(BaseSettings):
             ip_network(net)  # its error names the network and what is wrong with it
         return value
 
+    @field_validator("s3_endpoint")
+    @classmethod
+    def _check_endpoint(cls, value: str) -> str:
+        place = urlsplit(value)
+        if value and (place.scheme not in {"http", "https"} or not place.hostname or "@" in value):
+            msg = "a URL such as https://minio.example.org, without a password"
+            raise ValueError(msg)
+        return value
+
     @model_validator(mode="after")
     def _check_time(self) -> Self:
         """Refuse time limits that would let two owners of one chunk live at once."""

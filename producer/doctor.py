@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from contextlib import closing
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 #: First releases of each series that mend the Lua faults of 2025 (CVE-2025-49844), oldest first.
 SAFE_REDIS = ((6, 2, 20), (7, 2, 11), (7, 4, 6), (8, 2, 2))
+#: Schemes that need a package of their own.
+EXTRAS = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs"}
 #: Seconds without a finished chunk, though chunks wait and workers live, that mean standstill.
 STANDSTILL = 600
 
@@ -41,7 +44,7 @@ class Finding:
 
 def examine(settings: Settings) -> list[Finding]:
     """Look at everything; never raises for what is wrong, but reports it."""
-    return [*_database(settings), *_redis(settings), *_models(settings)]
+    return [*_database(settings), *_redis(settings), *_extras(settings), *_models(settings)]
 
 
 def examine_worker(settings: Settings) -> Finding:
@@ -143,6 +146,17 @@ def safe_release(version: str) -> str:
         if found[:2] <= safe[:2]:
             return "" if found >= safe else ".".join(map(str, safe))
     return ""
+
+
+def _extras(settings: Settings) -> Iterator[Finding]:
+    """Look for the packages that a setting needs and a plain installation does not have."""
+    wanted = [(scheme, EXTRAS[scheme]) for scheme in settings.schemes if scheme in EXTRAS]
+    if "HEIF" in settings.image_limits.formats and find_spec("PIL"):  # else no worker runs here
+        wanted.append(("heic", "pillow_heif"))
+    for extra, package in wanted:
+        there = find_spec(package) is not None
+        said = package if there else f"{package} is missing: pip install 'classyard[{extra}]'"
+        yield Finding(there, extra, said)
 
 
 def _models(settings: Settings) -> Iterator[Finding]:

@@ -49,6 +49,18 @@ def test_files_are_short_or_have_a_reason() -> None:
     assert unexplained == {}, "split them, or say in LONGER why they are one"
 
 
+def test_migrations_are_one_line() -> None:
+    """Two that were made side by side would leave the tables of one of them out."""
+    folder = ROOT / "db" / "migrations" / "versions"
+    texts = [path.read_text("utf-8") for path in sorted(folder.glob("[0-9]*.py"))]
+    names = [re.findall(r'^revision = "(\d+)"$', text, re.MULTILINE) for text in texts]
+    befores = [
+        re.findall(r'^down_revision = (?:"(\d+)"|None)$', text, re.MULTILINE) for text in texts
+    ]
+    assert [[name] for name in (f"{n:04}" for n in range(1, len(texts) + 1))] == names
+    assert befores == [[""], *names[:-1]]
+
+
 def test_reasons_are_for_files_that_exist() -> None:
     assert [name for name in LONGER if not (ROOT / name).is_file()] == []
 

@@ -151,6 +151,22 @@ def test_a_store_that_misbehaves(
     assert found is wanted or (wanted is None and found.transient), found
 
 
+def test_a_store_that_ignores_the_range_fills_no_memory(site: Site) -> None:
+    sent = 0
+
+    def endless(visit: Visit) -> None:
+        nonlocal sent
+        visit.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while not site.stopping.is_set() and sent < 1 << 30:
+            visit.send(b"10000\r\n" + bytes(0x10000) + b"\r\n")
+            sent += 0x10000
+
+    site.routes["/bkt/a.png"] = endless
+    allowed = limits(site.url("").rstrip("/"), max_bytes=1_000_000)
+    assert code("s3://bkt/a.png", allowed) is Code.TOO_LARGE
+    assert sent < 50 << 20
+
+
 def test_a_transient_error_is_tried_again(site: Site) -> None:
     def better(visit: Visit) -> None:
         busy = sum("/bkt/a.png" in hit for hit in site.hits) < 3

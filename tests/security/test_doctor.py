@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from core.settings import read_settings
-from producer.doctor import examine_worker, safe_release
+from producer.doctor import examine, examine_worker, safe_release
 from tests.support.yard import Yard
 
 if TYPE_CHECKING:
@@ -39,6 +39,22 @@ def exit_code(yard: Yard) -> int:
     (finding,) = json.loads(done.out)
     assert finding["ok"] == (done.code == 0)
     return done.code
+
+
+def test_packages_that_a_setting_needs_are_looked_for(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = read_settings(home=home, schemes="file,s3,gs", formats="PNG,HEIC")
+
+    def found() -> dict[str, tuple[bool, str]]:
+        return {one.subject: (one.ok, one.text) for one in examine(settings)}
+
+    assert found()["s3"] == (True, "s3fs")
+    assert found()["heic"] == (True, "pillow_heif")
+    monkeypatch.setattr("producer.doctor.find_spec", lambda name: "PIL" if name == "PIL" else None)
+    assert found()["gs"] == (False, "gcsfs is missing: pip install 'classyard[gs]'")
+    assert not found()["heic"][0]
+    assert "az" not in found()
 
 
 def test_a_worker_that_is_stopped_is_not_healthy(yard: Yard) -> None:

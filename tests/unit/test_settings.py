@@ -105,3 +105,10 @@ def test_settings_do_not_change() -> None:
 
 def test_every_setting_says_what_it_is() -> None:
     assert [n for n, field in Settings.model_fields.items() if not field.description] == []
+
+
+@pytest.mark.parametrize("url", ["minio", "ftp://h", "https://", "https://me:s3cret@h"])
+def test_an_endpoint_is_a_url_without_a_password(url: str) -> None:
+    with pytest.raises(SettingsError, match="CLASSYARD_S3_ENDPOINT: a URL such as") as caught:
+        read_settings(s3_endpoint=url)
+    assert "s3cret" not in str(caught.value)
