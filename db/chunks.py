@@ -233,11 +233,16 @@ def complete(
         .where(Chunk.id == claimed.chunk_id)
         .values(record_seconds=time.perf_counter() - started)
     )
-    return take_pending(connection, terms, 1)
+    return take_pending(connection, terms, 1, owner)
 
 
-def take_pending(connection: Connection, terms: Terms, limit: int) -> list[Outgoing]:
-    """Mark up to `limit` pending chunks of an active job as queued; the caller sends them."""
+def take_pending(
+    connection: Connection, terms: Terms, limit: int, sender: Owner | None = None
+) -> list[Outgoing]:
+    """Mark up to `limit` pending chunks of an active job as queued; the caller sends them.
+
+    A `sender` is noted: should it die, what it marked may not have been sent.
+    """
     chosen = (
         select(Chunk.id)
         .where(Chunk.job_id == terms.job_id, Chunk.status == ChunkStatus.PENDING)
@@ -248,7 +253,12 @@ def take_pending(connection: Connection, terms: Terms, limit: int) -> list[Outgo
     rows = connection.execute(
         update(Chunk)
         .where(Chunk.id.in_(chosen.scalar_subquery()), job_is_active(terms.job_id))
-        .values(status=ChunkStatus.QUEUED, queued_at=now())
+        .values(
+            status=ChunkStatus.QUEUED,
+            queued_at=now(),
+            worker=sender.worker if sender else None,
+            child=sender.child if sender else None,
+        )
         .returning(Chunk.id, Chunk.seq, Chunk.digest, Chunk.uris, Chunk.queued_at)
     ).all()
     sent = [

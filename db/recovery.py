@@ -15,7 +15,7 @@ from core.errors import Code
 from core.types import ChunkStatus, Failure, digest, encode_uris
 from db.bulk import insert_rows
 from db.chunks import RESULTS
-from db.clock import now, seconds_between, seconds_from_now
+from db.clock import now, seconds_from_now
 from db.models import Chunk, Job, Worker
 from db.retry import adopt, take_back
 from db.rows import Rows, moment, result_rows
@@ -44,36 +44,29 @@ class Backlog:
     priority: int
 
 
-def silence(connection: Connection, worker: str) -> float:
-    """Return the seconds since a worker's last sign of life; 0 if it is not known."""
-    since = select(seconds_between(Worker.last_seen, now())).where(Worker.id == worker)
-    return connection.execute(since).scalar_one_or_none() or 0.0
-
-
-def live_count(connection: Connection, dead_after: float) -> int:
-    """Return how many workers live."""
-    return connection.execute(
-        select(func.count()).select_from(Worker).where(is_live(dead_after))
-    ).scalar_one()
-
-
 def release_dead(connection: Connection, dead_after: float) -> int:
-    """Free the running chunks whose worker went silent or whose lease ran out."""
+    """Free the chunks whose worker went silent, and those whose lease ran out."""
     alive = select(Worker.id).where(is_live(dead_after)).scalar_subquery()
-    lost = or_(Chunk.lease_until < now(), Chunk.worker.not_in(alive))
-    return _release(connection, lost, "its worker died or its lease ran out")
+    # Not NULL: with nobody alive, NULL is not in nothing, and a producer sends as nobody.
+    orphaned = and_(Chunk.worker.is_not(None), Chunk.worker.not_in(alive))
+    lost = or_(Chunk.lease_until < now(), orphaned)
+    released = _release(connection, lost, "its worker died or its lease ran out")
+    return released + _unsend(connection, orphaned)
 
 
 def holding_children(connection: Connection, worker: str) -> Sequence[int]:
-    """Return the process ids of a worker's children that hold chunks."""
-    held = select(Chunk.child).where(Chunk.status == ChunkStatus.RUNNING, Chunk.worker == worker)
+    """Return the process ids of a worker's children that hold chunks or were to send them."""
+    held = select(Chunk.child).where(
+        Chunk.status.in_((ChunkStatus.QUEUED, ChunkStatus.RUNNING)), Chunk.worker == worker
+    )
     return [child for child in connection.execute(held.distinct()).scalars() if child is not None]
 
 
 def release_children(connection: Connection, worker: str, dead: Collection[int]) -> int:
-    """Free the chunks that dead children of a living worker held."""
+    """Free the chunks that dead children of a living worker held or were to send."""
     orphaned = and_(Chunk.worker == worker, Chunk.child.in_(tuple(dead)))
-    return _release(connection, orphaned, "its child process died")
+    released = _release(connection, orphaned, "its child process died")
+    return released + _unsend(connection, orphaned)
 
 
 def _release(connection: Connection, condition: ColumnElement[bool], why: str) -> int:
@@ -91,6 +84,19 @@ def _release(connection: Connection, condition: ColumnElement[bool], why: str) -
         )
     )
     return released.rowcount
+
+
+def _unsend(connection: Connection, condition: ColumnElement[bool]) -> int:
+    """Free queued chunks whose sender died: before it sent them or after, nobody knows.
+
+    Those that were sent are sent twice, and the second message finds nothing to do.
+    """
+    unsent = connection.execute(
+        update(Chunk)
+        .where(Chunk.status == ChunkStatus.QUEUED, condition)
+        .values(status=ChunkStatus.PENDING, worker=None, child=None, queued_at=None)
+    )
+    return unsent.rowcount
 
 
 def backlogs(connection: Connection) -> Sequence[Backlog]:

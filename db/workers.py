@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, func, insert, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from db.clock import now, seconds_from_now
-from db.models import Counter, Worker
+from core.types import ChunkStatus
+from db.clock import now, seconds_between, seconds_from_now
+from db.models import Chunk, Counter, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +69,17 @@ def heartbeat(connection: Connection, info: WorkerInfo) -> None:
 
 
 def leave(connection: Connection, worker_id: str) -> None:
-    """Forget a worker that stopped in good order."""
+    """Forget a worker that stopped in good order: what it marked as queued, it sent."""
+    connection.execute(
+        update(Chunk)
+        .where(Chunk.status == ChunkStatus.QUEUED, Chunk.worker == worker_id)
+        .values(worker=None, child=None)
+    )
+    strike_off(connection, worker_id)
+
+
+def strike_off(connection: Connection, worker_id: str) -> None:
+    """Forget a worker whose process is gone: the next sweep frees its chunks."""
     connection.execute(delete(Worker).where(Worker.id == worker_id))
 
 
@@ -100,6 +111,19 @@ def live_slots(connection: Connection, dead_after: float, queue: str) -> int:
     """Return how many chunks the live workers of `queue` can hold at once."""
     total = select(func.coalesce(func.sum(Worker.slots), 0))
     return connection.execute(total.where(is_live(dead_after), Worker.queue == queue)).scalar_one()
+
+
+def silence(connection: Connection, worker: str) -> float:
+    """Return the seconds since a worker's last sign of life; 0 if it is not known."""
+    since = select(seconds_between(Worker.last_seen, now())).where(Worker.id == worker)
+    return connection.execute(since).scalar_one_or_none() or 0.0
+
+
+def live_count(connection: Connection, dead_after: float) -> int:
+    """Return how many workers live."""
+    return connection.execute(
+        select(func.count()).select_from(Worker).where(is_live(dead_after))
+    ).scalar_one()
 
 
 def is_live(dead_after: float) -> ColumnElement[bool]:

@@ -69,7 +69,7 @@ class Keeper:
         self._database.write(workers.heartbeat, self._info)
         known = self._database.read(workers.live_workers, self._settings.dead_after)
         for gone in dead_neighbours(worker.info for worker in known):
-            self._database.write(workers.leave, gone)
+            self._database.write(workers.strike_off, gone)
 
     def keep(self, timer: Any) -> None:
         """Start the timers."""
@@ -101,7 +101,7 @@ class Keeper:
 
     def _beat(self) -> None:
         self._next_beat = time.monotonic() + self._settings.heartbeat
-        silent = self._database.read(recovery.silence, self._info.id)
+        silent = self._database.read(workers.silence, self._info.id)
         self._database.write(workers.heartbeat, self._info)
         if silent > 2 * self._settings.heartbeat:
             # We were silent and live: so may others be. They get the time to say so.
@@ -121,7 +121,7 @@ class Keeper:
         resolve_and_refill(self._app, self._database, self._settings)
 
     def _sweep(self) -> None:
-        live = self._database.read(recovery.live_count, self._settings.dead_after)
+        live = self._database.read(workers.live_count, self._settings.dead_after)
         if random.random() * live > SWEEPERS:  # noqa: S311
             return
         self._beat()

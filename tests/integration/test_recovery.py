@@ -37,7 +37,8 @@ def crash(record: Record, sent: Outgoing, times: int) -> None:
         record.arrive(ANN)
         assert record.claim(sent, ANN) is not None
         record.die(ANN)
-        assert record.database.write(recovery.release_dead, 35) == 1
+        assert record.database.write(recovery.release_dead, 35)
+        assert record.chunk(sent.chunk_id).status == "pending"
 
 
 def pending(record: Record, job: int) -> Sequence[Any]:
