@@ -1,4 +1,4 @@
-"""kombu's Redis transport, made to survive junk and reconnects.
+"""kombu's Redis transport, made to survive junk, reconnects and a server that takes no writes.
 
 Anybody who reaches Redis can push anything on the list. kombu takes its content on trust and an
 entry that is no message ends the worker that popped it; here it is counted and forgotten.
@@ -13,16 +13,45 @@ from typing import Any, Final
 
 from celery import signals
 from kombu.transport import TRANSPORT_ALIASES, redis, virtual
-from redis.exceptions import ConnectionError
+from redis.exceptions import ConnectionError, OutOfMemoryError, ReadOnlyError, ResponseError
 
 log = logging.getLogger("classyard.broker")
 
 #: Largest entry that is looked at: 10,000 URIs of ordinary length are far below, compressed.
 MOST_CHARACTERS: Final = 32 * 2**20
+#: Answers of a server that takes no writes; a full disk (MISCONF) has no class of its own.
+REFUSALS: Final = (OutOfMemoryError, ReadOnlyError)
+
+
+class Candid:
+    """A connection's half that takes a refusal of all writes for what it is: an outage.
+
+    A full disk, full memory and a replica answer with an error of their own. kombu takes it for a
+    flaw of the command, which ends a worker; an outage it waits out.
+    """
+
+    def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        """Read one answer.
+
+        Raises:
+            ConnectionError: also if the server takes no writes at present.
+        """
+        try:
+            return super().read_response(*args, **kwargs)  # type: ignore[misc]
+        except ResponseError as error:
+            if isinstance(error, REFUSALS) or str(error).startswith("MISCONF"):
+                raise ConnectionError(f"Redis takes no writes: {error}") from error
+            raise
 
 
 class Channel(redis.Channel):
     """Survives an entry that is not JSON, and an acknowledgement that comes too late."""
+
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
+        params: dict[str, Any] = super()._connparams(asynchronous)  # type: ignore[no-untyped-call]
+        plain = params["connection_class"]
+        params["connection_class"] = type(plain.__name__, (Candid, plain), {})
+        return params
 
     def _brpop_read(self, **options: Any) -> bool:
         try:

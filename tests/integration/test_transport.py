@@ -58,3 +58,19 @@ def test_junk_is_dropped_and_told(settings: Settings) -> None:
     assert got[0].decode() == {"a": 1}
     got.clear()
     app.close()
+
+
+def test_a_server_that_takes_no_writes_is_an_outage_and_no_flaw(settings: Settings) -> None:
+    app = make_app(settings)
+    with app.connection_for_write() as connection:
+        client = connection.default_channel.client
+        client.config_set("maxmemory", "1")
+        with pytest.raises(connection.connection_errors, match=r"takes no writes: .*maxmemory"):
+            client.lpush("full", "1")
+        with pytest.raises(connection.connection_errors), client.pipeline() as pipe:
+            pipe.zrem("full", "1").hdel("fuller", "1").execute()  # as an acknowledgement does
+        client.config_set("maxmemory", "512mb")
+        assert client.lpush("full", "1") == 1
+        with pytest.raises(connection.channel_errors, match="WRONGTYPE"):
+            client.hget("full", "1")
+    app.close()
