@@ -59,6 +59,8 @@ class ImageLimits:
     max_side: int
     max_tiff_pixels: int = 0
     accept_truncated: bool = False
+    #: For one picture: a small progressive JPEG may ask for an hour.
+    seconds: float = 10.0
 
 
 class Settings(BaseSettings):
@@ -105,6 +107,10 @@ class Settings(BaseSettings):
     # Cutting and sending
     chunk_size: int = Field(0, ge=0, le=10_000, description="Images in a chunk; 0: chosen per job")
     window: int = Field(0, ge=0, description="Chunks of a job in Redis at once; 0: 2 x slots + 2")
+    max_images: int = Field(0, ge=0, description="Most images of one job; 0: any number")
+    max_waiting: int = Field(
+        0, ge=0, description="Waiting images of all jobs at which submissions are refused; 0: never"
+    )
 
     # Fetching
     schemes: Words = Field(
@@ -155,6 +161,7 @@ class Settings(BaseSettings):
     accept_truncated: bool = Field(
         False, description="Classify pictures that are cut off; what is missing is black or grey"
     )
+    decode_timeout: Seconds = Field(10, description="Seconds to decode one picture")
 
     # Time: each bound must be shorter than the next (checked below)
     stall_timeout: Seconds = Field(
@@ -252,6 +259,10 @@ class Settings(BaseSettings):
             if getattr(self, shorter) >= getattr(self, longer):
                 msg = f"{shorter.upper()} must be shorter than {longer.upper()}"
                 raise ValueError(msg)
+        if 2 * self.decode_timeout > self.stall_timeout:
+            # A decoder is asked after each of its reads only, and one of them may take seconds.
+            msg = "DECODE_TIMEOUT must be at most half of STALL_TIMEOUT"
+            raise ValueError(msg)
         if 2 * self.fetch_timeout + 30 >= self.stall_timeout:
             # A picture is tried again for up to FETCH_TIMEOUT + 30 s after its first try.
             msg = "STALL_TIMEOUT must be longer than twice FETCH_TIMEOUT plus 30 s"
@@ -309,7 +320,12 @@ class Settings(BaseSettings):
         """The limits of the decode stage."""
         formats = tuple(_PILLOWS_NAME.get(name.upper(), name.upper()) for name in self.formats)
         return ImageLimits(
-            formats, self.max_pixels, self.max_side, self.max_tiff_pixels, self.accept_truncated
+            formats,
+            self.max_pixels,
+            self.max_side,
+            self.max_tiff_pixels,
+            self.accept_truncated,
+            self.decode_timeout,
         )
 
     @property

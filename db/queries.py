@@ -198,6 +198,12 @@ def options(connection: Connection, job_id: int) -> dict[str, Any]:
     return dict(connection.execute(chosen).scalar_one())
 
 
+def waiting_images(connection: Connection) -> int:
+    """Return how many images of all jobs have not ended."""
+    total = select(func.coalesce(func.sum(Chunk.size), 0))
+    return connection.execute(total.where(Chunk.status.in_(OPEN))).scalar_one()
+
+
 def standstill(connection: Connection) -> tuple[int, float | None]:
     """Return how many chunks wait or run, and the seconds since a chunk was last finished or sent."""
     waiting = connection.execute(

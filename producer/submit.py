@@ -18,6 +18,7 @@ from core.tracing import TRACEPARENT, Tracing
 from core.types import JobStatus, digest, encode_uris
 from db import jobs, queries, reuse, workers
 from db.jobs import NewChunk
+from producer.quotas import check_backlog, check_size
 from producer.sources.block import resized, tapered
 from producer.undone import Undone
 
@@ -98,10 +99,12 @@ def submit(
 
     Raises:
         ManifestError, UsageError: if a source cannot be read; no job is created.
+        ClassyardError: if the operator's quotas (MAX_IMAGES, MAX_WAITING) allow no more.
         BrokerError: if Redis is away. Before the job is whole nothing is created; after it, the job
             is saved, the text names it, and it starts once Redis is back.
     """
     ping(desk.app)
+    check_backlog(desk.database, desk.settings)
     if request.options.get("reuse"):
         desk.database.write(reuse.index_contents)
     with desk.tracing.span("submit") as span:
@@ -187,6 +190,7 @@ def _write_chunks(
         waiting.append(_chunk(count, total, block))
         total += len(block.uris)
         count += 1
+        check_size(total, desk.settings)
         if len(waiting) == SLICE:
             _write(desk.database, job_id, waiting)
             waiting = []

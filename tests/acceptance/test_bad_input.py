@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
-import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,7 +15,7 @@ from core.settings import read_settings
 from producer.cli.local import SAMPLES
 from tests.integration.test_fetch_http import Site
 from tests.support.badinput import MOST_BYTES, Row, files, manifest, names, ports, web
-from tests.support.yard import ROOT, Running, Yard
+from tests.support.yard import Running, Yard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,18 +36,7 @@ def site() -> Iterator[Site]:
 
 
 def strange_worker(yard: Yard) -> Running:
-    log = yard.settings.home / "worker.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.strange_worker"],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env=yard.environment(),
-            cwd=ROOT,
-        )
-    running = Running(process, log)
-    yard.processes.append(running)
+    running = yard.launch("tests.support.strange_worker")
     yard.until(lambda: yard.sql("SELECT count(*) FROM workers")[0][0], what="the worker")
     return running
 
@@ -65,7 +52,7 @@ def test_every_position_ends_as_it_must(home: Path, broker_url: str, site: Site)
         settings = read_settings(
             home=home, broker_url=broker_url, concurrency=2, allow_nets="127.0.0.1/32",
             ports=f"80,{site.port},{strange.closed},{strange.deaf},{strange.plain}",
-            connect_timeout=1, read_timeout=2, fetch_timeout=6, fetch_tries=2, per_host=64,
+            connect_timeout=1, read_timeout=2, fetch_timeout=6, fetch_tries=2, per_host=64, decode_timeout=0.5,
             fetch_ahead=64, max_bytes=MOST_BYTES,
         )  # fmt: skip
         yard = stack.enter_context(Yard(settings))

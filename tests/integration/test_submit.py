@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from broker.app import make_app
-from core.errors import BrokerError, ManifestError, UsageError
+from core.errors import BrokerError, ClassyardError, ManifestError, UsageError
 from core.settings import Settings, read_settings
 from db import chunks
 from db.migrate import migrate
@@ -43,6 +43,21 @@ def piped(*lines: str) -> Sources:
 def sizes(record: Record, job: int) -> list[int]:
     found = record.sql("SELECT size FROM chunks WHERE job_id = :id ORDER BY seq", id=job)
     return [row.size for row in found]
+
+
+def test_quotas(desk: Desk) -> None:
+    record = Record(desk.database)
+    strict = desk.settings.model_copy(update={"max_images": 200, "max_waiting": 300})
+    desk = Desk(desk.app, desk.database, strict)
+    with pytest.raises(UsageError, match=r"more than 200 images .*nothing was submitted"):
+        submit(desk, piped(*uris(201)), REQUEST, 10)
+    assert record.sql("SELECT id FROM jobs UNION SELECT id FROM chunks") == []
+    first = submit(desk, piped(*uris(200)), REQUEST, 10)
+    submit(desk, piped(*uris(100)), REQUEST, 10)
+    with pytest.raises(ClassyardError, match="300 images wait already"):
+        submit(desk, piped(*uris(1)), REQUEST, 10)
+    record.change("UPDATE chunks SET status = 'done' WHERE job_id = :id", id=first.job_id)
+    assert submit(desk, piped(*uris(1)), REQUEST, 10).total == 1
 
 
 def test_every_line_is_one_position(desk: Desk) -> None:

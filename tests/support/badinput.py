@@ -14,7 +14,7 @@ from pathlib import Path
 
 from core.errors import Code
 from tests.integration.test_fetch_http import Site, Visit
-from tests.support.pictures import FOREIGN, ODD, grey, png, stored, text_bomb
+from tests.support.pictures import FOREIGN, ODD, grey, png, scans, stored, text_bomb
 
 SMALL = stored("PNG")
 #: More than a worker of these tests takes.
@@ -194,6 +194,7 @@ def _contents() -> dict[str, tuple[Code | None, bytes]]:
         "crc.png": (Code.DECODE_FAILED, bytes(checked)),
         "81mp.png": (Code.PIXELS_EXCEEDED, grey(9000, 9000)),
         "lie.png": (Code.PIXELS_EXCEEDED, png(10_000, 10_000)),
+        "scans.jpg": (Code.DECODE_TIMEOUT, scans(3000, 20_000)),
         "strip.png": (Code.DIMENSIONS, grey(1, 20_001)),
         "nothing.png": (Code.DIMENSIONS, png(0, 0)),
     })  # fmt: skip

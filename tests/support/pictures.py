@@ -59,6 +59,13 @@ def text_bomb(name: bytes) -> bytes:
     return png(1, 1, chunk(name, head + packed), chunk(b"IDAT", zlib.compress(b"\0\1")))
 
 
+def scans(side: int, count: int) -> bytes:
+    """A small progressive JPEG that says the same of its many pixels again and again."""
+    data = stored("JPEG", "L", (side, side), progressive=True)
+    last, end = data.rindex(b"\xff\xda"), len(data) - 2
+    return data[:end] + data[last:end] * count + data[end:]
+
+
 #: First bytes of formats that are not decoded by default (some only recognized, never readable).
 FOREIGN = {
     "tif": lambda: stored("TIFF"),

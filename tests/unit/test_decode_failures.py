@@ -18,6 +18,7 @@ from core.errors import Code
 from core.modelspec import InputSpec
 from core.settings import ImageLimits
 from core.types import Failure
+from tests.support.pictures import chunk, scans
 from worker.decode import Decoded, decode, prepare
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
@@ -30,15 +31,6 @@ def stored(format: str, size: tuple[int, int] = (64, 48), **options: object) -> 
     buffer = BytesIO()
     Image.fromarray(values).save(buffer, format, **options)
     return buffer.getvalue()
-
-
-def chunk(name: bytes, content: bytes) -> bytes:
-    return (
-        struct.pack(">I", len(content))
-        + name
-        + content
-        + struct.pack(">I", zlib.crc32(name + content))
-    )
 
 
 def png(width: int, height: int, *chunks: bytes) -> bytes:
@@ -189,6 +181,18 @@ def test_a_bomb_in_a_text_chunk(name: bytes) -> None:
     start = perf_counter()
     assert failure(png(1, 1, chunk(name, head + bomb), image)).code is Code.DECODE_FAILED
     assert perf_counter() - start < 1
+
+
+@pytest.mark.parametrize(
+    "data",
+    [scans(3000, 20_000), b"\xff\xd8" + b"\xff\xe5\0\2" * 2_000_000],
+    ids=["scans", "markers"],
+)
+def test_a_small_file_that_asks_for_minutes_is_given_up(data: bytes) -> None:
+    start = perf_counter()
+    late = failure(data, ImageLimits(FORMATS, 50_000_000, 20_000, seconds=0.2))
+    assert (late.code, late.detail) == (Code.DECODE_TIMEOUT, "not decoded within 0.2 s")
+    assert perf_counter() - start < 5
 
 
 def test_many_comments_before_nothing_take_no_time() -> None:

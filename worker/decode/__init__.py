@@ -10,7 +10,6 @@ import re
 import struct
 import zlib
 from dataclasses import dataclass
-from io import BytesIO
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
@@ -26,6 +25,7 @@ from core.errors import Code
 from core.modelspec import InputSpec
 from core.types import Failure
 from worker.decode import colors, geometry, grey, largetiff
+from worker.decode.hourglass import Hourglass, LateError
 from worker.decode.readers import prepare
 from worker.decode.sniff import refuse
 
@@ -45,6 +45,9 @@ _BROKEN: Final = (
     ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, LookupError, MemoryError, OSError,
     RuntimeError, SyntaxError, TypeError, ValueError, Warning, struct.error, zlib.error,
 )  # fmt: skip
+#: Bytes that a progressive JPEG is read by: its scans may be so small that Pillow's own 64 KiB hold a
+#: minute's work, and the time is looked at between two reads.
+_SCAN_BYTES: Final = 4096
 _BOMBS: Final = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
@@ -85,7 +88,8 @@ def _within(
         return Failure(Code.EMPTY, "0 bytes")
     try:
         # Only the allowed readers exist for this call: most holes of Pillow are in the others.
-        with Image.open(BytesIO(data), formats=limits.formats) as image:
+        source = Hourglass(data, limits.seconds)
+        with Image.open(source, formats=limits.formats) as image:
             refused = _check_size(image.size, limits)
             if refused and spec and isinstance(image, TiffImagePlugin.TiffImageFile):
                 return _decode_large(image, data, spec, limits) or refused
@@ -95,6 +99,8 @@ def _within(
     except _BOMBS as error:
         found = re.search(r"\d{7,}", str(error))
         return _pixels_exceeded(int(found[0]) if found else limits.max_pixels, limits)
+    except LateError:
+        return Failure(Code.DECODE_TIMEOUT, f"not decoded within {limits.seconds:g} s")
     except _BROKEN as error:
         return Failure(Code.DECODE_FAILED, f"{type(error).__name__}: {error}")
 
@@ -124,6 +130,8 @@ def _decode(image: ImageFile, spec: InputSpec) -> Decoded:
     target = geometry.target_size(spec, orientation)
     box = geometry.source_box(size, target, spec)
     if jpeg:
+        if image.info.get("progressive"):
+            image.decodermaxblock = _SCAN_BYTES
         box = _draft(image, target, box, spec)
     small = _resized(image, target, box, spec)
     return _finished(small, image, orientation, size, spec)
