@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import case, delete, exists, func, insert, select, update
 
-from core.types import ChunkStatus, JobStatus, Priority
+from core.errors import UsageError
+from core.types import ChunkStatus, JobStatus, Priority, printable
 from db import notices
 from db.bulk import insert_rows
 from db.clock import now, seconds_between, seconds_from_now
@@ -39,8 +40,14 @@ class JobRequest:
     def named(
         self, name: str | None, *, key: str | None, priority: Priority = Priority.NORMAL
     ) -> JobRequest:
-        """Return the request with the submitter's own name, key and priority."""
-        return replace(self, name=name or self.name, key=key, priority=priority)
+        """Return the request with the submitter's own name, key and priority.
+
+        Raises:
+            UsageError: if the key holds a control character, which databases and terminals mind.
+        """
+        if key is not None and not key.isprintable():
+            raise UsageError("a key may hold no control characters")
+        return replace(self, name=printable(name or "") or self.name, key=key, priority=priority)
 
 
 @dataclass(frozen=True, slots=True)

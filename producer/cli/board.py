@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from rich.console import Group
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 from sqlalchemy.exc import DBAPIError
@@ -16,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from db import queries, workers
 from db.jobs import active_jobs
 from db.pace import worker_rates
-from producer.cli.options import interactive
+from producer.cli.options import interactive, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -89,7 +88,7 @@ def _jobs(desk: Desk) -> RenderableType:
             f"{progress.total:,}",
             f"{progress.failed:,}",
             f"{progress.rate:,.1f}",
-            escape(progress.name[:40]),
+            plain(progress.name[:40]),
         )
     if not ids:
         return Text("no job is under way", style="dim")

@@ -13,7 +13,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from core.types import ResultStatus
+from core.types import ResultStatus, printable
 from db import queries, results
 from db.results import ResultFilter
 from producer.answers import answer
@@ -79,7 +79,7 @@ def _lines(row: Row[Any], room: int) -> list[Text]:
     said = answer(row)
     lines = [Text(elide(name_of(row.uri), room), "bold")]
     if said.status == ResultStatus.FAILED:
-        return [*lines, Text.assemble((row.error_code, "red"), f": {row.error or ''}")]
+        return [*lines, Text.assemble((row.error_code, "red"), f": {printable(row.error or '')}")]
     return [*lines, *bars(said.predictions, room)]
 
 

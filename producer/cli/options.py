@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
+from rich.markup import escape
+
+from core.types import printable
+
+#: Most characters of a stranger's text in one place.
+LONGEST: Final = 1000
 
 
 def children(text: str | int) -> int:
@@ -90,6 +96,11 @@ def out(width: int | None = None) -> Console:
 def err() -> Console:
     """Return the console for progress and remarks."""
     return Console(stderr=True, highlight=False)
+
+
+def plain(text: str) -> str:
+    """Return a stranger's text as it may be printed: no markup of Rich, no terminal escapes."""
+    return escape(printable(text, LONGEST))
 
 
 def interactive() -> bool:

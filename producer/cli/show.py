@@ -9,14 +9,13 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 from core.types import JobStatus, printable
 from db import queries, results
 from db.results import ResultFilter
 from producer.cli.oneimage import one_image
-from producer.cli.options import err, interactive, out
+from producer.cli.options import err, interactive, out, plain
 from producer.cli.tables import Column, print_table, results_table
 from producer.watch import watch
 from producer.words import duration
@@ -65,7 +64,7 @@ def follow(desk: Desk, job_id: int, tick: Callable[[], str] = lambda: "") -> Job
             for text in (tick(), glance.obstacle):
                 if text and text != said:
                     said = text
-                    bar.console.print(f"[yellow]{escape(text)}[/]")
+                    bar.console.print(f"[yellow]{plain(text)}[/]")
     assert last is not None
     return last
 
@@ -125,8 +124,8 @@ def accounting(desk: Desk, glance: Glance) -> None:
     say = partial(out().print, soft_wrap=True)
     progress = glance.progress
     say(
-        f"job {progress.job_id}  {_status(progress.status)}  {escape(progress.name)}  "
-        f"[dim]{escape(progress.model)} {progress.fingerprint[:12]}[/]"
+        f"job {progress.job_id}  {_status(progress.status)}  {plain(progress.name)}  "
+        f"[dim]{plain(progress.model)} {progress.fingerprint[:12]}[/]"
     )
     say(identity(progress))
     if progress.elapsed:
@@ -134,10 +133,10 @@ def accounting(desk: Desk, glance: Glance) -> None:
     if glance.seconds_left is not None:
         say(f"{glance.pace.limit()}; {duration(glance.seconds_left)} left")
     for worker, rate in glance.workers.items():
-        say(f"  {rate:>10,.1f} images/s  {escape(worker)}")
+        say(f"  {rate:>10,.1f} images/s  {plain(worker)}")
     _further(progress)
     if glance.obstacle:
-        say(f"[yellow]waiting: {escape(glance.obstacle)}[/]")
+        say(f"[yellow]waiting: {plain(glance.obstacle)}[/]")
     _failures(desk.database, progress)
 
 
@@ -158,7 +157,7 @@ def summary(desk: Desk, progress: JobProgress) -> None:
     )
     query = f"SELECT * FROM results WHERE job_id = {progress.job_id} LIMIT 10"  # noqa: S608 - shown
     say(f"\nAsk for more: classyard results {progress.job_id} --help")
-    say(f'or in SQL:    {escape(shell)} "{query}"')
+    say(f'or in SQL:    {plain(shell)} "{query}"')
 
 
 def identity(progress: JobProgress) -> str:
@@ -179,7 +178,7 @@ def _further(progress: JobProgress) -> None:
         if number:
             out().print(f"{number:,} {what}")
     if progress.error:
-        out().print(f"[red]{escape(progress.error)}[/]")
+        out().print(f"[red]{plain(progress.error)}[/]")
 
 
 def _failures(database: Database, progress: JobProgress) -> None:

@@ -12,10 +12,10 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from core.types import ResultStatus
+from core.types import ResultStatus, printable
 from db.results import ResultFilter, stream_results
 from producer.answers import answer
-from producer.cli.options import err, out
+from producer.cli.options import LONGEST, err, out
 from producer.sources import name_of
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> No
 
 def elide(text: str, width: int) -> str:
     """Return `text` in at most `width` cells, its middle left out: both ends of a name tell most."""
+    text = printable(text, LONGEST)
     if cell_len(text) <= width:
         return text
     tail = (width - 1) // 2
@@ -218,7 +219,7 @@ def _widths(
 
 
 def _plain(cell: Cell) -> str:
-    return cell if isinstance(cell, str) else cell[0]
+    return printable(cell if isinstance(cell, str) else cell[0], LONGEST)
 
 
 def _text(cell: Cell, width: int) -> Text:

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from rich.cells import cell_len
+from sqlalchemy import text
 
 from core.settings import read_settings
+from db.pace import Pace
 from db.results import ResultFilter
 from producer.answers import uncertain
+from producer.cli import show
 from producer.cli.oneimage import one_image
 from producer.cli.tables import diff_table, elide, results_table, score_table, uncertain_table
 from producer.diff import diff
 from producer.score import score
+from producer.watch import Glance
 from tests.support.answers import Image, add_job
 
 if TYPE_CHECKING:
     from db.session import Database
+    from producer.submit import Desk
 
 NAME = "a-photograph-with-a-rather-long-name-for-a-file.jpeg"
 LABELS = ["European_fire_salamander", *(f"a_class_with_a_long_name_{rank}" for rank in range(5))]
@@ -48,6 +54,30 @@ def test_numbers_are_whole_and_names_show_both_ends_at_any_width(
         uncertain_table(uncertain(database, job, ResultFilter(), 5))
         first = capsys.readouterr().out.splitlines()[1]
         assert first.split()[-2:] == ["0.866", "0.62"]
+
+
+def test_strangers_words_reach_the_terminal_as_words(
+    database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evil = "\x1b]0;owned\x07\x1b[2J[red on white]\r\n"
+    images = [
+        Image(f"file:///photos/{evil}a.jpg", {f"{evil}cat": 0.9, "dog": 0.1}, extra={evil: evil}),
+        Image("https://h/%1b%5b2J%0a[bold]b.jpg", code="http_4xx"),
+    ]
+    job = add_job(database, images, labels=[f"{evil}cat", "dog"])
+    one = add_job(database, images[:1], labels=[f"{evil}cat", "dog"])
+    database.write(lambda c: c.execute(text("UPDATE jobs SET name = :n, error = :n"), {"n": evil}))
+    desk = cast("Desk", SimpleNamespace(database=database, settings=read_settings()))
+    for found in (job, one):
+        progress = show.glance(desk, found)
+        show.ending(desk, progress)
+        show.accounting(desk, Glance(progress, evil, Pace(0, 0, 0, {})))
+        show.jobs_table([progress])
+        uncertain_table(uncertain(database, found, ResultFilter(), 5))
+    shown = capsys.readouterr().out
+    assert not {c for c in shown if not c.isprintable()} - {"\n"}
+    assert shown.count("[red on white]") >= 10
+    assert "[bold]b.jpg" in shown
 
 
 def test_a_pipe_gets_everything_and_no_colour(

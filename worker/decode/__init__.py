@@ -99,10 +99,14 @@ def _within(
     except _BOMBS as error:
         found = re.search(r"\d{7,}", str(error))
         return _pixels_exceeded(int(found[0]) if found else limits.max_pixels, limits)
-    except LateError:
+    except (LateError, *_BROKEN) as error:
+        return _damaged(error, limits)
+
+
+def _damaged(error: Exception, limits: ImageLimits) -> Failure:
+    if isinstance(error, LateError):
         return Failure(Code.DECODE_TIMEOUT, f"not decoded within {limits.seconds:g} s")
-    except _BROKEN as error:
-        return Failure(Code.DECODE_FAILED, f"{type(error).__name__}: {error}")
+    return Failure(Code.DECODE_FAILED, f"{type(error).__name__}: {error}")
 
 
 def _check_size(size: tuple[int, int], limits: ImageLimits) -> Failure | None:
