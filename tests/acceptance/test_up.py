@@ -244,6 +244,7 @@ def test_ctrl_c_and_sigterm_leave_nothing_behind(home: Path, command: str, signu
             said = running.log.read_text()
             assert "interrupted; job 1 is kept: 'classyard up' goes on with it" in said
             assert "Traceback" not in said
-            assert yard.sql("SELECT id FROM workers") == []
+            log = (home / "logs" / "worker.log").read_text()
+            assert yard.sql("SELECT id FROM workers") == [], log[-9000:]
         yard.until(lambda: left_over(home) == [], 10, f"the end of {left_over(home)}")
         assert not (home / "redis" / "redis.sock").exists()
