@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 LABELS = [str(digit) for digit in range(10)]
 #: What a `stub://<fault>/...` URI must end as when it does not end as a label.
-CODES = {"crash": "worker_crash", "segv": "worker_crash", "hang": "worker_crash"}
+CODES = {
+    "crash": "worker_crash", "segv": "worker_crash", "hang": "worker_crash",
+    "oom": "internal", "raise": "internal",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

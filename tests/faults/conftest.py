@@ -20,19 +20,24 @@ if TYPE_CHECKING:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--faults", default="short", choices=("short", "full"), help="repeats, rows")
+    parser.addoption(
+        "--faults",
+        default="short",
+        choices=("short", "once", "full"),
+        help="short: some rows; once: every row, once; full: every row with its repeats",
+    )
     parser.addoption("--faults-seed", type=int, default=None, help="seed of the fault tests")
 
 
-def full(config: pytest.Config) -> bool:
+def extent(config: pytest.Config) -> str:
     # The option exists only if pytest was pointed at this folder.
-    return bool(config.getoption("--faults", default="short") == "full")
+    return str(config.getoption("--faults", default="short"))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if full(config):
+    if extent(config) != "short":
         for item in items:
-            item.add_marker(pytest.mark.timeout(900), append=False)  # many repeats
+            item.add_marker(pytest.mark.timeout(1200), append=False)  # many repeats
         return
     dropped = [item for item in items if item.get_closest_marker("faults_full")]
     config.hook.pytest_deselected(items=dropped)
@@ -42,7 +47,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture
 def rounds(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
     """How often to repeat a fault: in the short subset, and in the whole matrix."""
-    return lambda short, long: long if full(request.config) else short
+    return lambda short, long: long if extent(request.config) == "full" else short
 
 
 @pytest.fixture

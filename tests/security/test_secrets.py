@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import subprocess
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from threading import Thread
@@ -20,7 +18,7 @@ from core.redact import redact
 from core.settings import read_settings
 from db.session import open_database
 from tests.security.flower import ask
-from tests.support.yard import ROOT, Running, Yard
+from tests.support.yard import Yard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,17 +106,7 @@ def test_a_signed_uri_is_seen_by_nobody(yard: Yard) -> None:
 
 
 def test_the_full_debug_log_tells_no_more(yard: Yard) -> None:
-    log = yard.settings.home / "debug.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "worker", "--loglevel=DEBUG"],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env=yard.environment(),
-            cwd=ROOT,
-        )
-    yard.processes.append(Running(process, log))
+    log = yard.launch("worker", "--loglevel=DEBUG").log
     job = yard.submit([SIGNED])
     assert yard.finish(job) == "completed"
     # A message for a task that this version does not know is shown by Celery with its content.

@@ -110,10 +110,14 @@ class Yard:
 
     def start(self, *words: str, **further: str) -> Running:
         """Start a `classyard` command that goes on."""
-        log = self.settings.home / f"{words[0]}-{len(self.processes)}.log"
+        return self.launch("producer", *words, **further)
+
+    def launch(self, module: str, *words: str, **further: str) -> Running:
+        """Start `python -m module words`."""
+        log = self.settings.home / f"{module}-{len(self.processes)}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "producer", *words],
+                [sys.executable, "-m", module, *words],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
