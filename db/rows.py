@@ -46,11 +46,18 @@ def result_rows(
     before = shared.before.get
     return [
         (
-            shared.job_id, position, shared.chunk_id, uri, *_outcome(outcome), columns,
+            shared.job_id, position, shared.chunk_id, storable(uri), *_outcome(outcome), columns,
             shared.model, shared.worker, shared.at, before(position, 0) + 1,
         )
         for position, uri, columns, outcome in zip(positions, uris, extras, outcomes, strict=True)
     ]  # fmt: skip
+
+
+def storable(text: str) -> str:
+    """Return `text` without what PostgreSQL or UTF-8 refuse: a refused row is an image without one."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.replace("\0", "\ufffd").encode(errors="replace").decode()
 
 
 def _outcome(outcome: Outcome) -> tuple[Any, ...]:
@@ -65,7 +72,7 @@ def _outcome(outcome: Outcome) -> tuple[Any, ...]:
         f"[{p.class_index},{json.dumps(p.label)},{p.score:.6g}]" for p in outcome.predictions
     )
     return (
-        ResultStatus.OK.value, best.class_index, best.label, float(f"{best.score:.6g}"),
+        ResultStatus.OK.value, best.class_index, storable(best.label), float(f"{best.score:.6g}"),
         f"[{ranks}]", None, None, outcome.width, outcome.height, outcome.content_hash,
     )  # fmt: skip
 

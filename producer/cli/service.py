@@ -6,11 +6,13 @@ import dataclasses
 import json
 import os
 import sys
+from contextlib import ExitStack
 from typing import Annotated
 
 import typer
 from rich.table import Column, Table
 
+from broker.embedded import embedded_redis
 from broker.sweep import sweep as run_sweep
 from core.errors import ModelError
 from core.modelfiles import check_files
@@ -97,7 +99,11 @@ def flower(
         password = new_password()
         said = f"http://{settings.flower_address}:{settings.flower_port}  user classyard, password {password}"
         err().print(said, soft_wrap=True)
-    run_flower(settings, password, read_only=not allow_writes)
+    with ExitStack() as stack:
+        if not settings.broker_url:
+            # As one of its users: Flower would else lose the embedded Redis with whoever started it.
+            stack.enter_context(embedded_redis(settings.home))
+        run_flower(settings, password, read_only=not allow_writes)
 
 
 def metrics() -> None:

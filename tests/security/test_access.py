@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from broker.embedded import embedded_redis, socket_path
+from broker.embedded import embedded_redis, is_running, socket_path
 from core.errors import BrokerError, SettingsError
 from core.settings import read_settings
 from producer.cli.local import SAMPLES
@@ -80,6 +81,18 @@ def test_flower_is_on_loopback_behind_a_password_and_only_reads(yard: Yard) -> N
         assert ask(port, path, WORD, data=b"{}").status in {403, 405}, path
     # Open to whoever is on this machine, as docs/security.md says.
     assert ask(port, "/metrics").status == 200
+
+
+def test_flower_alone_keeps_the_embedded_redis_that_it_watches(home: Path, free_port: int) -> None:
+    settings = read_settings(home=home, engine="stub", flower_port=free_port)
+    with Yard(settings) as yard:
+        with embedded_redis(home):
+            flower = yard.start("flower")
+            yard.until(lambda: ask(free_port, "/healthcheck").status == 200, what="it")
+        time.sleep(1)  # the guard looks for users five times a second
+        assert is_running(home)
+        assert flower.stop() == 0
+        yard.until(lambda: not is_running(home), 10, "the end of Redis")
 
 
 def test_nothing_of_home_is_for_others_and_no_command_line_tells_a_secret(yard: Yard) -> None:
