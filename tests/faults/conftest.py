@@ -37,7 +37,7 @@ def extent(config: pytest.Config) -> str:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if extent(config) != "short":
         for item in items:
-            item.add_marker(pytest.mark.timeout(1200), append=False)  # many repeats
+            item.add_marker(pytest.mark.timeout(2400), append=False)  # many repeats
         return
     dropped = [item for item in items if item.get_closest_marker("faults_full")]
     config.hook.pytest_deselected(items=dropped)
@@ -60,8 +60,11 @@ def seed(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture
-def open_lab(home: Path, database_url: str, seed: int) -> Iterator[Callable[..., Lab]]:
+def open_lab(
+    home: Path, database_url: str, seed: int, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., Lab]]:
     """Opens labs of this test's own; keyword arguments are settings, `durable` is Redis's."""
+    patience = 1.0 if extent(request.config) == "short" else 5.0  # an hour on a shared machine
     with ExitStack() as stack:
 
         def open_one(*, durable: bool = True, **changes: object) -> Lab:
@@ -72,7 +75,12 @@ def open_lab(home: Path, database_url: str, seed: int) -> Iterator[Callable[...,
                 home=home, database_url=database_url, engine="stub", concurrency=2
             )
             return stack.enter_context(
-                Lab(make_settings(settings, redis, **changes), redis=redis, seed=seed)
+                Lab(
+                    make_settings(settings, redis, **changes),
+                    redis=redis,
+                    seed=seed,
+                    patience=patience,
+                )
             )
 
         yield open_one

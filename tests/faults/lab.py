@@ -177,7 +177,7 @@ class Lab(Yard):
         """Wait until all jobs have ended and Redis is empty."""
         for job in self.jobs:
             self.finish(job, seconds)
-        eventually(lambda: not waiting(self), 20)
+        eventually(lambda: not waiting(self), 20 * self.patience)
 
     def verdict(self, fault: str, n: int, note: str = "") -> Verdict:
         """Wait for quiet, check, write it in the book; fail if anything is wrong."""

@@ -81,7 +81,7 @@ def test_f4_a_worker_dies_between_message_and_claim(
     for number in range(n):
         lab.put(lab.naps(4, 0.001), chunk_size=4)
         victim = lab.dying_worker("before_claim", number + 1)
-        victim.process.wait(20)
+        victim.process.wait(120)
     with lab.timed():
         lab.workers(1)
         lab.quiet()  # not only once the visibility time-out, an hour, is over
@@ -216,7 +216,7 @@ def test_f21_the_disk_under_redis_is_full(lab: Lab, rounds: Callable[[int, int],
         lab.keep_busy(6)
         lab.working()
         lab.redis.limit_files(1000)  # more than is there: the append-only file cannot grow
-        assert eventually(lab.redis.refuses, 30), "Redis never noticed"
+        lab.until(lab.redis.refuses, 30, "Redis to notice")
         lab.redis.limit_files(resource.RLIM_INFINITY)
         with lab.timed():
             lab.working(48)

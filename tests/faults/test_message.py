@@ -11,7 +11,6 @@ import pytest
 from broker.app import KEY_PREFIX, list_key
 from core.types import digest, encode_uris
 from tests.faults.rows import first_sqlite
-from tests.faults.servers import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,10 +69,7 @@ def test_f23_junk_is_counted_and_kills_nobody(lab: Lab, rounds: Callable[[int, i
     lab.put(lab.naps(40, 0.001))
     lab.quiet()
     expected = n * len(JUNK) + 1
-    assert eventually(lambda: lab.counter("messages_refused") >= expected, 20), (
-        lab.counter("messages_refused"),
-        worker.log.read_text()[-4000:],
-    )
+    lab.until(lambda: lab.counter("messages_refused") >= expected, 20, "refusals")
     assert worker.process.poll() is None
     assert lab.counter("messages_refused") == expected
     lab.verdict("F23", n, f"{expected} junk entries refused and counted, no worker ended")
@@ -99,7 +95,7 @@ def test_f24_forged_messages_do_nothing(lab: Lab, rounds: Callable[[int, int], i
             client.rpush(KEY_PREFIX + list_key(lab.settings.queue, 5), entry)
     lab.workers(1)
     lab.quiet()
-    assert eventually(lambda: lab.counter("messages_refused") == len(forged), 15)
+    lab.until(lambda: lab.counter("messages_refused") == len(forged), 15, "messages_refused")
     assert not lab.sql("SELECT 1 FROM results WHERE uri LIKE 'http%'")
     found = lab.verdict("F24", len(forged), "forged digest, version, ids: refused and counted")
     assert found.extra == 0
@@ -123,7 +119,7 @@ def test_f13_every_message_delivered_three_times(
                 client.lpush(key, json.dumps(message))
     lab.workers(2)
     lab.quiet()
-    assert eventually(lambda: lab.counter("duplicates_dropped") >= 2 * n, 30)
+    lab.until(lambda: lab.counter("duplicates_dropped") >= 2 * n, 30, "duplicates_dropped")
     found = lab.verdict("F13", n, f"{2 * n} copies: {lab.counter('duplicates_dropped')} dropped")
     assert found.extra == 0
 
@@ -142,6 +138,6 @@ def test_f13_redelivery_of_a_chunk_in_work(lab: Lab, rounds: Callable[[int, int]
                 client.lpush(KEY_PREFIX + list_key(lab.settings.queue, 5), json.dumps(message))
                 again += 1
         lab.quiet()
-    assert eventually(lambda: lab.counter("duplicates_dropped") >= again, 20)
+    lab.until(lambda: lab.counter("duplicates_dropped") >= again, 20, "duplicates_dropped")
     found = lab.verdict("F13r", again, "chunks in work redelivered")
     assert found.extra == 0

@@ -40,7 +40,7 @@ def kill_worker(lab: Lab) -> None:
 
 
 def stop_worker(lab: Lab) -> None:
-    assert alive(lab).stop(seconds=20) == 0
+    assert alive(lab).stop(seconds=120) == 0
 
 
 def kill_child(lab: Lab) -> None:

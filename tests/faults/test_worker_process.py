@@ -11,7 +11,6 @@ import pytest
 
 from tests.faults.lab import DEFAULT
 from tests.faults.rows import alone, first_postgresql, first_sqlite
-from tests.faults.servers import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +35,7 @@ def test_f1_a_killed_worker_is_replaced(lab: Lab, rounds: Callable[[int, int], i
         with lab.timed():
             lab.workers(1)
             lab.until(lambda held=held: lab.done(held), 30, "the victim's chunks")
-        assert eventually(lambda pids=children: not any(map(lives, pids)), 5)
+        lab.until(lambda pids=children: not any(map(lives, pids)), 5, "the end of its children")
     lab.verdict("F1", n, "kill -9 of a worker in work, another started")
 
 
@@ -163,7 +162,7 @@ def test_f5_a_zombies_late_commit_is_discarded(lab: Lab, rounds: Callable[[int, 
             lab.until(lambda held=held: lab.done(held), 30, "the zombie's chunks")
         lab.thaw(everyone)
         lab.quiet()
-        assert eventually(lambda: not lab.held(zombie), 10)
+        lab.until(lambda: not lab.held(zombie), 10, "the zombie's empty hands")
     lab.verdict("F5", n, f"{lab.counter('commits_discarded')} late commits discarded")
     assert lab.counter("commits_discarded") >= n / 2  # the others were frozen between two chunks
 
@@ -179,7 +178,7 @@ def test_f14_a_rolling_restart_burns_no_attempts(
         leaving = lab.processes[number]
         lab.until(lambda leaving=leaving: lab.held(leaving), what="a chunk in work")
         with lab.timed():
-            assert leaving.stop(seconds=15) == 0
+            assert leaving.stop(seconds=120) == 0
         lab.workers(1)
     found = lab.verdict("F14", n, "SIGTERM, one worker after the other; recovery: exit")
     assert found.extra == 0
@@ -195,8 +194,8 @@ def test_f14_a_long_chunk_is_handed_back_within_the_grace_time(
         [leaving] = lab.workers(1)
         lab.until(lambda leaving=leaving: lab.held(leaving), what="a chunk in work")
         with lab.timed():
-            assert leaving.stop(seconds=15) == 0
-        assert lab.recoveries[-1] < lab.settings.grace + 10
+            assert leaving.stop(seconds=120) == 0
+        assert lab.recoveries[-1] < lab.settings.grace + 30
         assert not lab.sql("SELECT 1 FROM chunks WHERE status = 'running' OR attempts > 0")
     lab.workers(1)
     assert lab.verdict("F14g", n, "SIGTERM in a chunk longer than GRACE; recovery: exit").extra == 0
@@ -215,7 +214,7 @@ def test_f15_a_cold_stop_loses_nothing(
         for signum in signals:
             victim.process.send_signal(signum)
             time.sleep(0.3)
-        victim.process.wait(20)
+        victim.process.wait(120)
     lab.workers(1)
     lab.verdict("F15", n, "SIGQUIT" if len(signals) == 1 else "SIGINT twice")
 

@@ -70,6 +70,8 @@ class Yard:
     """Settings, an open desk, and the processes a test started (ended with it)."""
 
     settings: Settings
+    #: Factor on every wait: what a busy machine may need more.
+    patience: float = field(default=1.0, kw_only=True)
     desk: Desk = field(init=False)
     processes: list[Running] = field(default_factory=list)
 
@@ -148,7 +150,7 @@ class Yard:
 
     def until(self, holds: Callable[[], Any], seconds: float = 60, what: str = "it") -> None:
         """Wait until something holds."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds * self.patience
         while not holds():
             if time.monotonic() > deadline:
                 logs = "\n".join(p.log.read_text()[-3000:] for p in self.processes)
