@@ -14,10 +14,9 @@ from core.errors import BrokerError
 from core.settings import Settings, read_settings
 from core.types import Priority
 from db import workers
-from db.migrate import migrate
-from db.session import open_database
 from tests.support.broker import connect
 from tests.support.record import ANN, Record, grouped, uris, with_priority
+from tests.support.yard import Yard
 from worker.message import read_message
 
 if TYPE_CHECKING:
@@ -30,12 +29,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def desk(settings: Settings) -> Iterator[Dispatcher]:
-    database = open_database(settings.database)
-    migrate(database)
-    app = make_app(settings, patient=False)
-    yield Dispatcher(app, database, settings)
-    app.close()
-    database.close()
+    with Yard(settings) as yard:
+        yield yard.desk.dispatcher
 
 
 def messages(desk: Dispatcher, queue: str = "classyard") -> list[Message]:

@@ -12,11 +12,10 @@ from broker.app import make_app
 from core.errors import BrokerError, ClassyardError, ManifestError, UsageError
 from core.settings import Settings, read_settings
 from db import chunks
-from db.migrate import migrate
-from db.session import open_database
 from producer.sources import open_sources
 from producer.submit import FIRST_CHUNK, SLICE, Desk, submit
 from tests.support.record import ANN, REQUEST, Record, grouped, uris
+from tests.support.yard import Yard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,12 +27,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def desk(settings: Settings) -> Iterator[Desk]:
-    database = open_database(settings.database)
-    migrate(database)
-    app = make_app(settings, patient=False)
-    yield Desk(app, database, settings)
-    app.close()
-    database.close()
+    with Yard(settings) as yard:
+        yield yard.desk
 
 
 def piped(*lines: str) -> Sources:

@@ -16,12 +16,11 @@ from core.errors import BrokerError, Code
 from core.settings import Settings, read_settings
 from core.types import Failure
 from db import chunks, jobs, workers
-from db.migrate import migrate
 from db.models import Chunk
-from db.session import open_database
 from producer.submit import Desk
 from tests.support.broker import connect
 from tests.support.record import ANN, BOB, REQUEST, Record, grouped, uris
+from tests.support.yard import Yard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,13 +33,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def desk(settings: Settings) -> Iterator[Desk]:
-    settings = settings.model_copy(update={"window": 4})
-    database = open_database(settings.database)
-    migrate(database)
-    app = make_app(settings, patient=False)
-    yield Desk(app, database, settings)
-    app.close()
-    database.close()
+    with Yard(settings.model_copy(update={"window": 4})) as yard:
+        yield yard.desk
 
 
 LIST = "classyard:classyard:5"

@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from broker.app import make_app
 from core.errors import NoSuchJobError
 from core.settings import Settings
 from core.types import JobStatus
-from db.migrate import migrate
-from db.session import open_database
 from producer import watch as watching
 from producer.submit import Desk
 from producer.watch import obstacle, watch
 from tests.support.broker import connect
 from tests.support.record import ANN, Record, grouped, uris
+from tests.support.yard import Yard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,13 +23,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def desk(settings: Settings) -> Iterator[Desk]:
-    settings = settings.model_copy(update={"sweep_interval": 0.2})
-    database = open_database(settings.database)
-    migrate(database)
-    app = make_app(settings, patient=False)
-    yield Desk(app, database, settings)
-    app.close()
-    database.close()
+    with Yard(settings.model_copy(update={"sweep_interval": 0.2})) as yard:
+        yield yard.desk
 
 
 def test_it_ends_with_the_job(desk: Desk) -> None:
