@@ -93,13 +93,11 @@ def submit(
     """Submit all images of `sources` as one job, reading them lazily.
 
     `skip_done` leaves out URIs that have labels by this very model, from whichever job.
-
     `chunk_size` 0 means: chosen from the number of images, the workers and the model's speed.
     `on_read` is told how many images were read so far.
 
     Raises:
-        ManifestError, UsageError: if a source cannot be read; no job is created.
-        ClassyardError: if the operator's quotas (MAX_IMAGES, MAX_WAITING) allow no more.
+        ClassyardError: a source cannot be read, or a quota is reached; no job is created.
         BrokerError: if Redis is away. Before the job is whole nothing is created; after it, the job
             is saved, the text names it, and it starts once Redis is back.
     """
