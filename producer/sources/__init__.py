@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from producer.sources.block import Block, Extra
-from producer.sources.opening import Source, Sources, open_sources
+from producer.sources.opening import open_sources
+from producer.sources.source import Source, Sources
 from producer.sources.uris import name_of, uri_of
 
 __all__ = ["Block", "Extra", "Source", "Sources", "name_of", "open_sources", "uri_of"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from functools import partial
+from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -13,7 +13,8 @@ from core.archives import KINDS, Kind
 from core.errors import UsageError
 from core.types import printable
 from producer.sources import archives, folders, manifests, metadata, objects, parquet
-from producer.sources.block import Block, resized
+from producer.sources.block import Block
+from producer.sources.source import Source, Sources
 from producer.sources.uris import (
     SCHEMES,
     STORES,
@@ -26,7 +27,7 @@ from producer.sources.uris import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from core.settings import FetchLimits
 
@@ -45,54 +46,6 @@ _KINDS: Final = (
     f"an image, a folder, a glob, a {', '.join(_READERS)} manifest, "
     f"a {', '.join(_ARCHIVES)} archive, a URI or -"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One argument of the command line, ready to be read.
-
-    Attributes:
-        read: Begins to read it; may be called again, except for standard input.
-        description: What it is, short and safe to show.
-        roots: The folders that its file URIs may lie under, as real paths.
-        empty: What to say if there is no image in it.
-    """
-
-    read: Callable[[], Iterator[Block]]
-    description: str
-    roots: tuple[Path, ...]
-    empty: str
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """All arguments of the command line, in their order."""
-
-    sources: tuple[Source, ...]
-
-    @property
-    def roots(self) -> tuple[Path, ...]:
-        """The folders that file URIs of this job may lie under: absolute real paths, each once."""
-        return tuple(dict.fromkeys(root for source in self.sources for root in source.roots))
-
-    @property
-    def description(self) -> str:
-        """What is read, on one short line."""
-        return printable(", ".join(source.description for source in self.sources))
-
-    def blocks(self, size: int) -> Iterator[Block]:
-        """Read everything lazily, in blocks of `size` images; only the last may be shorter.
-
-        Raises:
-            ManifestError: A manifest cannot be read; names the line.
-            UsageError: A folder cannot be read, or there is no image at all.
-        """
-        found = False
-        for block in resized((b for source in self.sources for b in source.read()), size):
-            found = True
-            yield block
-        if not found:
-            raise UsageError(printable("; ".join(source.empty for source in self.sources), 1000))
 
 
 def open_sources(
@@ -190,12 +143,30 @@ def _images(pattern: folders.Pattern, path: Path) -> Iterator[Block]:
 
 
 def _glob(argument: str, shown: str) -> Source:
+    if Path(argument).suffix.lower() in {*_READERS, *_ARCHIVES}:
+        return _glob_of_files(argument, shown)
     pattern = folders.pattern_of(argument)
     empty = f"no image matches {shown}: {folders.LOOKED_FOR}"
     root = Path(pattern.folder)
     if not root.is_dir():
         raise UsageError(f"{shown}: the folder {printable(pattern.folder)} does not exist")
     return Source(partial(_matches, pattern, empty), shown, (_real(root),), empty)
+
+
+def _glob_of_files(argument: str, shown: str) -> Source:
+    """Read every archive or manifest that a glob names, in the order of their names."""
+    names = sorted(glob(argument, recursive=True))  # noqa: PTH207 - it may be absolute
+    if not names:
+        raise UsageError(f"no file matches {shown}")
+    files = [_file(Path(name), printable(name)) for name in names]
+    roots = tuple(dict.fromkeys(root for one in files for root in one.roots))
+    read = partial(_each, files)
+    return Source(read, shown, roots, f"no image in what {shown} matches")
+
+
+def _each(files: Sequence[Source]) -> Iterator[Block]:
+    for one in files:
+        yield from one.read()
 
 
 def _matches(pattern: folders.Pattern, empty: str) -> Iterator[Block]:

@@ -54,6 +54,17 @@ def test_an_archive_gives_its_images_and_each_can_be_fetched(kind: str, tmp_path
     fetcher.close()
 
 
+def test_a_glob_may_name_archives_and_manifests(tmp_path: Path) -> None:
+    for number in (2, 1):
+        tarred(tmp_path / f"shard-{number}.tar", {f"{number}.jpg": b"x"})
+        (tmp_path / f"list-{number}.txt").write_text(f"http://h/{number}.jpg\n")
+    assert names(f"{tmp_path}/shard-*.tar") == ["1.jpg", "2.jpg"]
+    assert names(f"{tmp_path}/*.txt") == ["http://h/1.jpg", "http://h/2.jpg"]
+    assert open_sources([f"{tmp_path}/shard-*.tar"]).roots == (tmp_path,)
+    with pytest.raises(UsageError, match=r"no file matches .*\*\.zip"):
+        read(f"{tmp_path}/*.zip")
+
+
 def test_a_member_can_be_named_alone(tmp_path: Path) -> None:
     path = zipped(tmp_path / "a.zip", MIXED)
     uri = f"zip://{path}!/b.jpg"
