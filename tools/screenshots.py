@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 INTO = ROOT / "docs" / "images"
 SAMPLES = ROOT / "producer" / "samples" / "digits"
-SIZE = {"width": 1120, "height": 1240}
+SIZE = {"width": 1120, "height": 1784}
 #: Colours of a stored screenshot: flat pages need no more, and a repository keeps pictures for ever.
-COLORS = 64
+COLORS = 256
 
 
 def main() -> None:
@@ -93,7 +93,7 @@ def _take(browser: Browser, address: str, name: str) -> None:
         page.goto(address)
         page.wait_for_load_state("networkidle")
         image = Image.open(BytesIO(page.screenshot())).convert("RGB")
-        image.quantize(COLORS, dither=Image.Dither.NONE).save(
+        image.quantize(COLORS, kmeans=1, dither=Image.Dither.NONE).save(
             INTO / f"{name}{suffix}.png", optimize=True
         )
     page.close()

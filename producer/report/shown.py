@@ -10,6 +10,7 @@ from core.types import printable
 
 #: Longest text shown of a URI.
 SHOWN: Final = 1000
+_LOCAL: Final = re.compile(r"(file|zip|tar)://(?=/)", re.IGNORECASE)
 _QUERY: Final = re.compile(r"([^?#]*)([?#]?)", re.DOTALL)
 _PRIVATE: Final = re.compile(r"[?#]|^https?://[^/]*@", re.IGNORECASE)
 _LINKED: Final = re.compile(r"(file|https?)://", re.IGNORECASE)
@@ -17,8 +18,10 @@ _LINKED: Final = re.compile(r"(file|https?)://", re.IGNORECASE)
 
 def shown(uri: str) -> str:
     """Return `uri` for people: a path as it is on the disk, anything else without its secrets."""
-    if uri.startswith("file:///"):
-        return printable(unquote(uri[7:], errors="replace"), SHOWN)
+    if local := _LOCAL.match(uri):
+        return printable(unquote(uri[local.end() :], errors="replace"), SHOWN)
+    if uri[:5].lower() == "data:":
+        return "data:…"
     place, sign = _QUERY.match(uri).groups()  # type: ignore[union-attr]
     scheme, mark, rest = place.partition("://")
     if mark:
