@@ -24,6 +24,11 @@ Seconds = Annotated[float, Field(gt=0)]
 Words = Annotated[tuple[str, ...], NoDecode]
 #: What people call a format, where Pillow has another name.
 _PILLOWS_NAME = {"JPG": "JPEG", "TIF": "TIFF", "HEIC": "HEIF", "JP2": "JPEG2000", "APNG": "PNG"}
+#: Settings that are comma-separated in the environment.
+LISTS = (
+    "preload", "schemes", "ports", "allow_nets", "roots", "formats", "buckets", "anonymous",
+    "web_hosts",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,10 +213,21 @@ class Settings(BaseSettings):
     flower_port: int = Field(5555, ge=1, le=65535, description="Port of Flower")
     flower_password: str = Field("", description="Password of user 'classyard'; empty: generated")
 
-    @field_validator(
-        "preload", "schemes", "ports", "allow_nets", "roots", "formats", "buckets", "anonymous",
-        mode="before",
-    )  # fmt: skip
+    # The web page
+    web_address: str = Field(
+        "127.0.0.1", description="Address it listens on; one beyond this machine needs a password"
+    )
+    web_port: int = Field(5550, ge=1, le=65535, description="Its port")
+    web_password: str = Field("", description="Password of user 'classyard'; empty: none is asked")
+    web_hosts: Words = Field((), description="Further host names under which browsers may reach it")
+    web_pictures: int = Field(64, ge=1, le=1000, description="Most pictures dropped at once")
+    web_drop_bytes: int = Field(256 * 2**20, gt=0, description="Most bytes dropped at once")
+    web_keep_days: float = Field(7, gt=0, description="Days that dropped pictures are kept")
+    web_keep_bytes: int = Field(
+        2 * 2**30, gt=0, description="Most bytes of dropped pictures; the oldest go first"
+    )
+
+    @field_validator(*LISTS, mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         """Read comma-separated words from the environment."""
@@ -273,6 +289,13 @@ class Settings(BaseSettings):
         if self.grace + self.heartbeat >= self.dead_after:
             # A stopping worker gives no sign of life while its children finish.
             msg = "GRACE plus HEARTBEAT must be less than DEAD_AFTER"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _check_shelf(self) -> Self:
+        if self.web_drop_bytes > self.web_keep_bytes:
+            msg = "WEB_DROP_BYTES must not be more than WEB_KEEP_BYTES"
             raise ValueError(msg)
         return self
 

@@ -152,11 +152,13 @@ class Result(Base):
         CheckConstraint(
             f"status IN ({', '.join(map(repr, map(str, ResultStatus)))})", name="status"
         ),
-        Index("ix_results_job_id_label", "job_id", "label", "score"),
+        # With the position: pages that are read by key (`db.browse`) need no sorting.
+        Index("ix_results_job_id_label", "job_id", "label", "score", "position"),
         Index(
             "ix_results_job_id_error_code",
             "job_id",
             "error_code",
+            "position",
             sqlite_where=text("status = 'failed'"),
             postgresql_where=text("status = 'failed'"),
         ),

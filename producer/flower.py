@@ -56,6 +56,8 @@ def run_flower(settings: Settings, password: str, *, read_only: bool) -> None:
             f"--port={settings.flower_port}",
             "--max-tasks=20000",  # a window, not a record: the record is SQL
             "--persistent=False",
+            # A row is a chunk: which, of how many, how many images, which model.
+            "--tasks-columns=name,args,state,received,runtime,worker",
             "--purge-offline-workers=300",
             *(["--read-only"] if read_only else []),
         ]

@@ -30,7 +30,7 @@ TRIES: Final = 2
 #: What a stranger's picture must not reach: the process that decodes needs none of it.
 _KEPT_FROM_IT: Final = tuple(
     f"CLASSYARD_{name}"
-    for name in ("BROKER_URL", "DATABASE_URL", "FLOWER_PASSWORD", "WEBHOOK_SECRET")
+    for name in ("BROKER_URL", "DATABASE_URL", "FLOWER_PASSWORD", "WEB_PASSWORD", "WEBHOOK_SECRET")
 )
 
 

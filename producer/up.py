@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from producer.flower import USER, flower_service
 from producer.logtail import LogTail
+from producer.web.listening import place_of, web_service
 from producer.yard import metrics_service, worker_service
 
 if TYPE_CHECKING:
@@ -41,11 +42,18 @@ def _metrics(settings: Settings, _: Service) -> str:
     return f"http://{settings.metrics_address}:{settings.metrics_port}/metrics{own}"
 
 
+def _web(settings: Settings, service: Service) -> str:
+    environment = service.environment
+    found = settings.model_copy(update={"web_port": int(environment["CLASSYARD_WEB_PORT"])})
+    return place_of(found, environment["CLASSYARD_WEB_PASSWORD"])
+
+
 #: By name, in the order they are started.
 CHILDREN: Final = {
     "worker": Child(worker_service, _log),
     "flower": Child(flower_service, _flower),
     "metrics": Child(metrics_service, _metrics),
+    "web": Child(web_service, _web),
 }
 
 

@@ -6,6 +6,7 @@ that cannot be had skips its tests on a laptop and fails them where `CI` is set.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -20,6 +21,8 @@ import pytest
 from sqlalchemy import make_url
 
 from broker.embedded import embedded_redis, embedded_url
+from core.modelspec import read_model
+from core.prepare import prepare_model
 from core.settings import Settings, read_settings
 from db.migrate import migrate
 from db.session import Database, open_database
@@ -59,6 +62,32 @@ def shared() -> Path:
     if not (SHARED / "models").is_dir():
         unavailable("no ../shared: the real weights and photographs are not here")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A HOME whose converted models every test links to: a conversion takes ten seconds.
+
+    The processes of a test run share it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    path = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "converted-home"
+    path.mkdir(exist_ok=True)
+    with (path / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        prepare_model(read_model("digits", path / "models"), read_settings(home=path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def photo_models(converted: Path, shared: Path) -> Path:
+    """The folder of the shared models, MobileNetV2 ready in `converted`."""
+    models = shared / "models"
+    settings = read_settings(home=converted, models_dir=models)
+    with (converted / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        prepare_model(read_model("mobilenet_v2", models), settings)
+    return models
 
 
 @pytest.fixture(scope="session")

@@ -44,9 +44,9 @@ def probe(wanted: dict[str, Any], uris: Iterable[str]) -> None:
     from concurrent.futures import ThreadPoolExecutor, as_completed
     from pathlib import Path
 
+    from core.sniff import format_name
     from core.types import Failure
     from worker.decode import decode, prepare
-    from worker.decode.sniff import format_name
     from worker.fetch import Fetcher
 
     settings = read_settings()

@@ -18,6 +18,7 @@ from producer.cli import (
     steer,
     up,
     watch,
+    web,
 )
 from producer.cli.options import out
 
@@ -71,6 +72,7 @@ for panel, functions in (
             service.worker,
             service.flower,
             service.metrics,
+            web.web,
             service.migrate,
             service.sweep,
             service.doctor,

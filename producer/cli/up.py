@@ -12,6 +12,7 @@ from core.settings import read_settings
 from producer.cli.local import end_in_good_order
 from producer.cli.options import ConcurrencyOption, err
 from producer.up import Crew
+from producer.web.listening import is_installed
 from producer.yard import open_desk, wait_for_worker
 
 if TYPE_CHECKING:
@@ -25,14 +26,16 @@ LOOK = 0.5
 
 def up(
     flower: Annotated[bool, typer.Option("--flower", help="Start Flower, too.")] = False,
+    no_web: Annotated[bool, typer.Option("--no-web", help="Do not start the web page.")] = False,
     metrics: Annotated[
         bool, typer.Option("--metrics", help="Serve metrics for Prometheus, too.")
     ] = False,
     concurrency: ConcurrencyOption = None,
 ) -> None:
-    """Keep Redis, a worker and what else is asked for running until Ctrl-C.
+    """Keep Redis, a worker, the web page and what else is asked for running until Ctrl-C.
 
-    What dies is started again. On a terminal the jobs and workers are shown below the logs.
+    Addresses are printed, with the passwords that were made up. What dies is started again. On a
+    terminal the jobs and workers are shown below the logs.
 
     Example:
       classyard up --flower        then, elsewhere: classyard submit ~/Pictures --wait
@@ -45,14 +48,21 @@ def up(
         settings = read_settings(concurrency=concurrency, worker_metrics_port=beside)
     end_in_good_order()
     console = err()
-    asked = {"flower": flower, "metrics": metrics}
-    names = ["worker", *(name for name, wanted in asked.items() if wanted)]
+    wanted = {
+        "worker": True,
+        "flower": flower,
+        "metrics": metrics,
+        "web": not no_web and is_installed(),
+    }
+    names = [name for name, chosen in wanted.items() if chosen]
     with open_desk(settings) as desk, Crew(settings, names) as crew:
         wait_for_worker(desk, crew.services["worker"])
         where = desk.database.engine.url.render_as_string(hide_password=True)
         # Not wrapped: paths and the password are there to be copied.
         for name, place in (*crew.places(), ("database", where)):
             console.print(f"{name:<9} {escape(place)}", soft_wrap=True)
+        if not no_web and "web" not in names:
+            console.print("web       not installed: pip install 'classyard\\[web]'", soft_wrap=True)
         console.print("[green]up[/]: submit with 'classyard submit SOURCE'; Ctrl-C stops")
         try:
             with board_shown(desk, crew, console) as refresh:

@@ -2,44 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
-from core.modelspec import read_model
-from core.prepare import prepare_model
 from core.settings import read_settings
-from tests.support.yard import Yard
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture(scope="session")
-def converted() -> Iterator[Path]:
-    """A HOME whose converted models every test links to: a conversion takes ten seconds."""
-    path = Path(tempfile.mkdtemp(prefix="cy-converted-"))
-    prepare_model(read_model("digits", path / "models"), read_settings(home=path))
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
-
-
-@pytest.fixture(scope="session")
-def photo_models(converted: Path, shared: Path) -> Path:
-    """The folder of the shared models, MobileNetV2 ready in `converted`."""
-    models = shared / "models"
-    settings = read_settings(home=converted, models_dir=models)
-    prepare_model(read_model("mobilenet_v2", models), settings)
-    return models
-
-
-def furnish(home: Path, converted: Path) -> None:
-    """Put the converted models into a HOME."""
-    shutil.copytree(converted / "converted", home / "converted", copy_function=os.link)
+from tests.support.yard import Yard, furnish
 
 
 @pytest.fixture

@@ -16,8 +16,7 @@ from PIL import Image
 
 from broker.embedded import embedded_redis
 from core.settings import read_settings
-from tests.acceptance.conftest import furnish
-from tests.support.yard import ROOT, Yard
+from tests.support.yard import ROOT, Yard, furnish
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

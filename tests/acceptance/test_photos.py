@@ -12,9 +12,8 @@ import pytest
 from core.settings import read_settings
 from db.migrate import migrate
 from db.session import open_database
-from tests.acceptance.conftest import furnish
 from tests.support.record import Record
-from tests.support.yard import Yard
+from tests.support.yard import Yard, furnish
 
 if TYPE_CHECKING:
     from collections.abc import Callable

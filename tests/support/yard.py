@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -173,3 +174,8 @@ class Yard:
             lambda: self.sql(statement, id=job_id)[0][0] in ended, seconds, f"job {job_id}'s end"
         )
         return str(self.sql(statement, id=job_id)[0][0])
+
+
+def furnish(home: Path, converted: Path) -> None:
+    """Put the converted models into a HOME."""
+    shutil.copytree(converted / "converted", home / "converted", copy_function=os.link)

@@ -23,11 +23,11 @@ from PIL import (
 
 from core.errors import Code
 from core.modelspec import InputSpec
+from core.sniff import refuse
 from core.types import Failure
 from worker.decode import colors, geometry, grey, largetiff
 from worker.decode.hourglass import Hourglass, LateError
 from worker.decode.readers import prepare
-from worker.decode.sniff import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
