@@ -9,6 +9,7 @@ import typer
 
 from core.errors import ClassyardError, UsageError
 from core.settings import read_settings
+from producer.cli.local import end_in_good_order
 from producer.cli.options import err
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def web(
         web_port=port,
         web_password=password_file and read_password(password_file),
     )
+
+    end_in_good_order()
 
     def announce(found: Settings) -> None:
         behind = " (user classyard, with the password)" if found.web_password else ""
