@@ -18,7 +18,7 @@ def test_the_defaults_are_safe_and_agree_with_each_other(home: Path) -> None:
     assert settings.models_path == home / "models"
     assert settings.fetch_limits.networks == ()
     assert settings.fetch_limits.roots == ()
-    assert settings.fetch_limits.schemes == {"file", "http", "https"}
+    assert settings.fetch_limits.schemes == {"file", "http", "https", "zip", "tar", "data"}
     chain = (
         settings.fetch_timeout, settings.stall_timeout, settings.soft_limit, settings.hard_limit,
         settings.lease, settings.visibility_timeout,
