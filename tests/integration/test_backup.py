@@ -16,6 +16,7 @@ from sqlalchemy import make_url
 from broker.embedded import embedded_redis, embedded_url
 from tests.faults.checker import check
 from tests.faults.lab import QUICK
+from tests.faults.rows import first_postgresql
 from tests.support.postgres import programs
 from tests.support.yard import Yard
 
@@ -84,6 +85,7 @@ def _text(url: object) -> str:
     return url.render_as_string(hide_password=False)  # type: ignore[attr-defined, no-any-return]
 
 
+@first_postgresql
 def test_a_job_goes_on_from_a_backup(yard: Yard, restored: Settings, tmp_path: Path) -> None:
     worker = yard.worker()
     job = yard.submit(URIS, "--chunk-size", "10")
