@@ -58,12 +58,14 @@ def one_image(database: Database, settings: Settings, job_id: int) -> None:
 
 def bars(predictions: Sequence[Prediction], room: int) -> list[Text]:
     """Return a line for each prediction, none wider than `room` cells: rank, label, score, bar."""
-    widest = max((cell_len(one.label) for one in predictions), default=0)
+    # Labels come from a file of the model's: nothing in them may reach the terminal as a command.
+    labels = [printable(one.label) for one in predictions]
+    widest = max((cell_len(label) for label in labels), default=0)
     width = max(8, min(max(30, widest), room - AROUND - BAR // 3))
     length = min(BAR, room - AROUND - width)
     lines = []
-    for rank, one in enumerate(predictions, 1):
-        label = elide(one.label, width)
+    for rank, (one, name) in enumerate(zip(predictions, labels, strict=True), 1):
+        label = elide(name, width)
         line = Text(f"{rank:>3}  {label}{' ' * (width - cell_len(label))}  {one.score:>7.2%}  ")
         line.append("█" * round(one.score * length), "cyan")
         lines.append(line)

@@ -73,7 +73,11 @@ def test_programs_get_json() -> None:
 @pytest.mark.parametrize("room", [44, 60, 80, 200])
 def test_bars_fit_and_keep_their_order(room: int) -> None:
     long = "a label that nobody would call short, " * 3
-    found = [Prediction(1, long, 0.987), Prediction(2, "图" * 40, 0.01), Prediction(3, "[b]", 0.0)]
+    found = [
+        Prediction(1, long, 0.987),
+        Prediction(2, "图" * 40, 0.01),
+        Prediction(3, "[b]\x1b[2J", 0.0),
+    ]
     lines = bars(found, room)
     assert all(line.cell_len <= room for line in lines)
     assert [line.plain[:5] for line in lines] == ["  1  ", "  2  ", "  3  "]
@@ -81,6 +85,7 @@ def test_bars_fit_and_keep_their_order(room: int) -> None:
     assert lines[0].plain.count("█") >= 9
     assert "█" not in lines[2].plain
     assert "[b]" in lines[2].plain
+    assert "\x1b" not in lines[2].plain
 
 
 @pytest.mark.parametrize(
