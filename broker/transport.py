@@ -8,12 +8,23 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import logging
-from typing import Any, Final
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
 
 from celery import signals
 from kombu.transport import TRANSPORT_ALIASES, redis, virtual
-from redis.exceptions import ConnectionError, OutOfMemoryError, ReadOnlyError, ResponseError
+from redis.exceptions import (
+    ConnectionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 log = logging.getLogger("classyard.broker")
 
@@ -30,6 +41,10 @@ class Candid:
     flaw of the command, which ends a worker; an outage it waits out.
     """
 
+    #: redis-py asks every line that fails for these, and a line to a unix socket has none.
+    host = ""
+    port = 0
+
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
         """Read one answer.
 
@@ -44,8 +59,50 @@ class Candid:
             raise
 
 
+class QoS(redis.QoS):
+    """Is done with a message even if Redis could not be told: it comes again, and its claim drops it.
+
+    Else the worker would hold the message for ever; holding as many as it has slots it takes no more.
+    """
+
+    def ack(self, delivery_tag: str) -> None:
+        """Acknowledge."""
+        with self._done_with(delivery_tag):
+            super().ack(delivery_tag)  # type: ignore[no-untyped-call]
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Reject, or put back into the list."""
+        with self._done_with(delivery_tag):
+            super().reject(delivery_tag, requeue=requeue)  # type: ignore[no-untyped-call]
+
+    def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:
+        """Put a message back into its list.
+
+        Without WATCH, unlike kombu: redis-py tries a watching transaction for as long as the server
+        takes no writes. Should two restore one message, the second finds nothing to do.
+        """
+        with self.channel.conn_or_acquire(client) as chosen:
+            kept = chosen.hget(self.unacked_key, tag)
+            with chosen.pipeline() as pipe:
+                self._remove_from_indices(tag, pipe)  # type: ignore[no-untyped-call]
+                if kept:
+                    message, exchange, routing_key = json.loads(kept)
+                    self.channel._do_restore_message(message, exchange, routing_key, pipe, leftmost)
+                pipe.execute()
+
+    @contextmanager
+    def _done_with(self, delivery_tag: str) -> Iterator[None]:
+        try:
+            yield
+        except RedisError:
+            virtual.QoS.ack(self, delivery_tag)  # type: ignore[no-untyped-call]
+            raise
+
+
 class Channel(redis.Channel):
     """Survives an entry that is not JSON, and an acknowledgement that comes too late."""
+
+    QoS = QoS
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
         params: dict[str, Any] = super()._connparams(asynchronous)  # type: ignore[no-untyped-call]

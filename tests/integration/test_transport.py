@@ -74,3 +74,37 @@ def test_a_server_that_takes_no_writes_is_an_outage_and_no_flaw(settings: Settin
         with pytest.raises(connection.channel_errors, match="WRONGTYPE"):
             client.hget("full", "1")
     app.close()
+
+
+def test_a_message_that_cannot_be_acknowledged_is_not_held(settings: Settings) -> None:
+    app = make_app(settings)
+    got: list[Any] = []
+    with app.connection_for_write() as connection:
+        queue = Queue("held")
+        producer = connection.Producer()
+        for number in range(3):
+            producer.publish({"a": number}, routing_key="held", declare=[queue])
+        with Consumer(connection, [queue], on_message=got.append, accept=["json"]) as consumer:
+            consumer.qos(prefetch_count=2)
+            for _ in range(2):
+                connection.drain_events(timeout=5)
+            assert not consumer.channel.qos.can_consume()
+            client = consumer.channel.client
+            client.config_set("maxmemory", "1")
+            for answer in (got[0].ack, got[1].requeue):
+                with pytest.raises(connection.connection_errors):
+                    answer()
+            client.config_set("maxmemory", "512mb")
+            assert consumer.channel.qos.can_consume()
+            connection.drain_events(timeout=5)
+        assert got[2].decode() == {"a": 2}
+    app.close()
+
+
+def test_a_dead_line_to_a_unix_socket_is_closed(settings: Settings) -> None:
+    """redis-py reports host and port of a line whose health check failed; this one has none."""
+    app = make_app(settings)
+    with app.connection_for_write() as connection:
+        line = connection.default_channel.client.connection_pool.get_connection()
+        line.disconnect(error=OSError("gone"), failure_count=99, health_check_failed=True)
+    app.close()
