@@ -105,6 +105,7 @@ class Channel(redis.Channel):
     QoS = QoS
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
+        self._require_connection()
         params: dict[str, Any] = super()._connparams(asynchronous)  # type: ignore[no-untyped-call]
         plain = params["connection_class"]
         params["connection_class"] = type(plain.__name__, (Candid, plain), {})
@@ -130,8 +131,14 @@ class Channel(redis.Channel):
     def _require_line(self) -> None:
         # A chunk that ends just when Redis comes back answers on the old channel. kombu then fails
         # with an AttributeError, which ends the worker; this error Celery knows, and logs.
-        if self.closed or self.connection is None or self.connection.client is None:
+        if self.closed:
             raise ConnectionError("the message's channel is closed: its chunk is safe in SQL")
+        self._require_connection()
+
+    def _require_connection(self) -> None:
+        # A channel that is closed after its connection still wants to put messages back.
+        if self.connection is None or self.connection.client is None:
+            raise ConnectionError("the channel's connection is closed: its chunks are safe in SQL")
 
 
 class Transport(redis.Transport):

@@ -108,3 +108,17 @@ def test_a_dead_line_to_a_unix_socket_is_closed(settings: Settings) -> None:
         line = connection.default_channel.client.connection_pool.get_connection()
         line.disconnect(error=OSError("gone"), failure_count=99, health_check_failed=True)
     app.close()
+
+
+def test_a_channel_that_outlived_its_connection_is_a_connection_error(settings: Settings) -> None:
+    app = make_app(settings)
+    with app.connection_for_write() as connection:
+        channel, errors = connection.channel(), connection.connection_errors
+        transport, client = channel.connection, channel.connection.client
+        transport.client = None  # as while Celery closes what an outage has left
+        try:
+            with pytest.raises(errors):
+                channel._create_client()
+        finally:
+            transport.client = client
+    app.close()
