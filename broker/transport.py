@@ -95,7 +95,7 @@ class QoS(redis.QoS):
         try:
             yield
         except RedisError:
-            virtual.QoS.ack(self, delivery_tag)  # type: ignore[no-untyped-call]
+            virtual.QoS.ack(self, delivery_tag)
             raise
 
 
