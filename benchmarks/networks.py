@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.workplace import workplace
-from core.modelspec import CATALOG, read_model
+from core.modelspec import read_model
 from core.settings import read_settings
 
 if TYPE_CHECKING:
@@ -34,9 +34,7 @@ def models_dir(*names: str) -> Path:
         built_in = read_model(name, read_settings().models_path)
         place = folder / name
         place.mkdir(exist_ok=True)
-        document = (CATALOG / name / "model.toml").read_text().partition("\n[check]")[0]
-        shutil.copy(CATALOG / "imagenet" / "labels.txt", place / "labels.txt")
-        (place / "model.toml").write_text(document.replace("../imagenet/labels.txt", "labels.txt"))
+        (place / "model.toml").write_text(f'application = "{built_in.application}"\n')
         _weights(built_in, place / f"{name}.weights.h5")
     return folder
 

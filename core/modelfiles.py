@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 HDF5_SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 
+#: What stands in every LiteRT flatbuffer after its first four bytes.
+TFLITE_IDENTIFIER: Final = b"TFL3"
+
 #: Superblock version -> where its "end of file" address starts, and how long addresses are given.
 #: (HDF5 File Format Specification, "Disk Format: Level 0A".)
 _EOF_ADDRESS: Final = {0: (40, 13), 1: (44, 13), 2: (28, 9), 3: (28, 9)}
@@ -39,15 +42,24 @@ def check_files(spec: ModelSpec, *, weights_needed: bool = True) -> None:
         ModelError: one line that names the file and what is wrong with it.
     """
     _check_self_check(spec)
-    if not spec.weights.is_file():
+    if spec.members:
+        for member in spec.members:
+            check_files(member, weights_needed=weights_needed)
+        return
+    if not spec.weights.exists():
         if weights_needed:
             raise missing_weights(spec.name, spec.weights)
         return
     try:
-        if spec.application:
-            _check_hdf5(spec.weights)
-        else:
-            check_outputs(spec, _keras_outputs(spec.weights))
+        match spec.source:
+            case "application":
+                _check_hdf5(spec.weights)
+            case "keras":
+                check_outputs(spec, _keras_outputs(spec.weights))
+            case "tflite":
+                _check_tflite(spec.weights)
+            case "saved_model":
+                _check_saved_model(spec.weights)
     except OSError as error:
         raise ModelError(f"{spec.weights}: {error.strerror or error}") from error
 
@@ -59,11 +71,19 @@ def check_outputs(spec: ModelSpec, outputs: int | None) -> None:
         ModelError: naming both numbers.
     """
     labels = len(spec.labels)
-    binary = spec.output.activation == "sigmoid" and (outputs, labels) == (1, 2)
-    if outputs is not None and outputs != labels and not binary:
+    if outputs is None or (outputs == 1 and spec.kind == "binary" and spec.output.independent):
+        return
+    if outputs != labels:
         plural = "output" if outputs == 1 else "outputs"
+        hint = ': say activation = "sigmoid"' if (outputs, labels) == (1, 2) else ""
         raise ModelError(
-            f"model '{spec.name}' has {outputs} {plural} but {spec.labels_file.name} has {labels} labels"
+            f"model '{spec.name}' has {outputs} {plural} but {spec.labels_file.name} has {labels} "
+            f"labels{hint}"
+        )
+    if spec.kind == "binary" and spec.output.independent and spec.output.thresholded:
+        raise ModelError(
+            f"model '{spec.name}' has an output per label: say output.kind = \"multilabel\", or "
+            'activation = "softmax" if they sum to one'
         )
 
 
@@ -89,6 +109,22 @@ def _check_hdf5(path: Path) -> None:
     size = path.stat().st_size
     if size < closed:
         raise ModelError(f"{path}: truncated: {size} of {closed} bytes: copy or download it again")
+
+
+def _check_tflite(path: Path) -> None:
+    with path.open("rb") as file:
+        head = file.read(8)
+    if head[4:] != TFLITE_IDENTIFIER:
+        raise ModelError(f"{path}: not a .tflite file: copy it again")
+
+
+def _check_saved_model(path: Path) -> None:
+    """Look for what every SavedModel has; whole or not, TensorFlow will say."""
+    if not path.is_dir():
+        raise ModelError(f"{path}: neither .keras nor .tflite nor a SavedModel folder")
+    for needed in ("saved_model.pb", "variables/variables.index"):
+        if not (path / needed).is_file():
+            raise ModelError(f"{path}: not a SavedModel: {needed} is missing")
 
 
 def _keras_outputs(path: Path) -> int | None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from core.settings import Settings
 
 #: Part of the name of a converted file: raise it when `worker.engines` builds another graph.
-CONVERTER: Final = 1
+CONVERTER: Final = 2
 
 #: Seconds for a download and a conversion: minutes on a slow line, but never forever.
 PREPARE_TIMEOUT: Final = 1800
@@ -55,15 +55,27 @@ def serving_engine(settings: Settings) -> ServingEngine:
     return "litert"
 
 
-def prepared_file(spec: ModelSpec, settings: Settings) -> Path:
+def engine_of(spec: ModelSpec, settings: Settings) -> ServingEngine:
+    """Return the engine that serves a model here: only LiteRT runs `.tflite` files."""
+    return "litert" if spec.source == "tflite" else serving_engine(settings)
+
+
+def prepared_name(fingerprint: str, engine: ServingEngine, embeddings: bool) -> str:
+    """Return what the file is called that says that a model is ready."""
+    ending = "tflite" if engine == "litert" else "keras.checked"
+    return f"{fingerprint}-{CONVERTER}{'-embedding' if embeddings else ''}.{ending}"
+
+
+def prepared_file(spec: ModelSpec, settings: Settings, *, embeddings: bool = False) -> Path:
     """Return the file whose presence says that the model is ready: for LiteRT, the network itself.
+
+    With `embeddings` the network that gives these, too.
 
     Raises:
         ModelError: if the weights cannot be read.
     """
-    engine = serving_engine(settings)
-    ending = "tflite" if engine == "litert" else f"{engine}.checked"
-    return settings.home / "converted" / f"{spec.fingerprint}-{CONVERTER}.{ending}"
+    name = prepared_name(spec.fingerprint, engine_of(spec, settings), embeddings)
+    return settings.home / "converted" / name
 
 
 def require_worker() -> None:
@@ -79,7 +91,9 @@ def require_worker() -> None:
         )
 
 
-def prepare_model(spec: ModelSpec, settings: Settings, *, again: bool = False) -> ModelSpec:
+def prepare_model(
+    spec: ModelSpec, settings: Settings, *, again: bool = False, embeddings: bool = False
+) -> ModelSpec:
     """Make sure that the model can be served here: weights found, converted, and checked.
 
     Takes milliseconds when that was done before, else ten seconds or so.
@@ -88,6 +102,7 @@ def prepare_model(spec: ModelSpec, settings: Settings, *, again: bool = False) -
         spec: The model.
         settings: Says where things are and which engine serves.
         again: Check once more, although it was done before.
+        embeddings: Whether embeddings are asked for.
 
     Returns:
         The spec as it stands now: a download may have changed where the weights are.
@@ -98,18 +113,41 @@ def prepare_model(spec: ModelSpec, settings: Settings, *, again: bool = False) -
     if settings.engine == "stub":
         return spec
     require_worker()
+    if spec.members:
+        if embeddings:
+            raise ModelError(f"model '{spec.name}' is an ensemble: it has no embeddings")
+        for member in spec.members:
+            prepare_model(member, settings, again=again)
+        return read_model(spec.name, settings.models_path)
     check_files(spec, weights_needed=spec.application is None)
-    if not again and spec.weights.exists() and prepared_file(spec, settings).exists():
+    ready = spec.weights.exists() and prepared_file(spec, settings, embeddings=embeddings).exists()
+    if ready and not again:
         return spec
-    _run_preparation(spec, settings)
+    _run_preparation(spec, settings, embeddings=embeddings)
     return read_model(spec.name, settings.models_path)
 
 
-def _run_preparation(spec: ModelSpec, settings: Settings) -> None:
+def examine_model(spec: ModelSpec, settings: Settings) -> list[str]:
+    """Prepare a model once more; return a line for each thing that looks wrong, though it works.
+
+    Raises:
+        ClassyardError: one line that says what is missing or wrong.
+    """
+    if settings.engine == "stub":
+        return []
+    require_worker()
+    return _run_preparation(spec, settings, remarks=True)
+
+
+def _run_preparation(
+    spec: ModelSpec, settings: Settings, *, embeddings: bool = False, remarks: bool = False
+) -> list[str]:
     command = [
         *(sys.executable, "-P", "-m", "worker.engines.prepare", spec.name),
         *("--home", str(settings.home), "--models-dir", str(settings.models_path)),
         *("--engine", serving_engine(settings)),
+        *(("--embeddings",) if embeddings else ()),
+        *(("--remarks",) if remarks else ()),
     ]
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     environment = dict(os.environ)  # noqa: TID251 - handed on, with one addition
@@ -132,7 +170,7 @@ def _run_preparation(spec: ModelSpec, settings: Settings) -> None:
             f"model '{spec.name}' was not ready after {PREPARE_TIMEOUT} seconds"
         ) from error
     if done.returncode == 0:
-        return
+        return done.stdout.splitlines()
     said = done.stderr.strip().splitlines()
     if done.returncode == 1 and said:
         raise ModelError(said[-1])

@@ -108,6 +108,11 @@ class Settings(BaseSettings):
         description="Threads that decode, per child process; 0: none on CPU, shared out on GPU",
     )
     preload: Words = Field((), description="Models that each child loads at start")
+    model_memory: int = Field(
+        2 * 2**30,
+        ge=0,
+        description="Bytes of model files that a child holds; the one not used longest makes room",
+    )
 
     # Cutting and sending
     chunk_size: int = Field(0, ge=0, le=10_000, description="Images in a chunk; 0: chosen per job")

@@ -98,6 +98,8 @@ class Classified:
     width: int
     height: int
     content_hash: str
+    #: What the network's last hidden layer says, as little-endian float16; only where asked for.
+    embedding: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

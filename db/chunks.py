@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, exists, or_, select, update
 
 from core.types import ChunkStatus, Classified, JobStatus
+from db import embeddings
 from db.bulk import insert_rows
 from db.clock import now, seconds_from_now
 from db.models import ACTIVE, Chunk, Job, Result
@@ -65,6 +66,7 @@ class Terms:
     error_limit: str | None = None
     #: The trace that the submission belongs to (W3C), if it was traced.
     traceparent: str | None = None
+    embeddings: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ def read_terms(connection: Connection, job_id: int) -> Terms | None:
         reuse=bool(job.options.get("reuse")),
         error_limit=job.options.get("max_errors"),
         traceparent=job.options.get("traceparent"),
+        embeddings=bool(job.options.get("embeddings")),
     )
 
 
@@ -228,6 +231,8 @@ def complete(
     )
     rows = result_rows(shared, claimed.positions, uris, claimed.extra, outcomes)
     insert_rows(connection, RESULTS, rows)
+    if terms.embeddings:
+        embeddings.add(connection, claimed.job_id, claimed.positions, outcomes)
     connection.execute(
         update(Chunk)
         .where(Chunk.id == claimed.chunk_id)

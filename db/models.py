@@ -190,6 +190,17 @@ class Result(Base):
     attempts: Mapped[int] = mapped_column(default=1, server_default="1")
 
 
+class Embedding(Base):
+    """What a network's last hidden layer says of an image; only for jobs that ask for it."""
+
+    __tablename__ = "embeddings"
+
+    job_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    #: Little-endian float16 numbers.
+    vector: Mapped[bytes]
+
+
 class Worker(Base):
     """A worker's sign of life, by the database's clock."""
 

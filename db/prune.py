@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import and_, delete, exists, func, select, update
 
 from core.types import TERMINAL, JobStatus
-from db.models import OPEN, Chunk, Job, Notice, Result
+from db.models import OPEN, Chunk, Embedding, Job, Notice, Result
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -21,7 +21,12 @@ SLICE: Final = 5000
 PARTLY: Final = "being pruned: its results are no longer whole"
 
 #: What belongs to a job, and the column that tells the rows of one job apart.
-_PARTS: Final = ((Result, Result.position), (Chunk, Chunk.id), (Notice, Notice.id))
+_PARTS: Final = (
+    (Embedding, Embedding.position),
+    (Result, Result.position),
+    (Chunk, Chunk.id),
+    (Notice, Notice.id),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, literal_column, select, text
 
 from core.types import Classified, Prediction, ResultStatus
-from db.models import Job, Result
+from db.models import Embedding, Job, Result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import ColumnElement, Connection, Row
+    from sqlalchemy import ColumnElement, Connection, Row, Select
 
     from db.chunks import Terms
 
@@ -42,7 +42,7 @@ def by_uri(connection: Connection, terms: Terms, uris: Sequence[str]) -> dict[st
     """Return what the job's own rows answer to any of `uris`."""
     rows = connection.execute(
         # Plus 0: a planner without statistics would rather walk through all rows of the job.
-        select(*_ANSWER).where(_given(connection, uris), Result.job_id + 0 == terms.job_id)
+        _answers(terms).where(_given(connection, uris), Result.job_id + 0 == terms.job_id)
     )
     return {row.uri: _classified(row, terms.top_k) for row in rows}
 
@@ -50,7 +50,7 @@ def by_uri(connection: Connection, terms: Terms, uris: Sequence[str]) -> dict[st
 def by_content(connection: Connection, terms: Terms, content_hash: str) -> Classified | None:
     """Return what the job's model, the same to the last weight, said of this content in any job."""
     row = connection.execute(
-        select(*_ANSWER)
+        _answers(terms)
         .join(Job, Job.id == Result.job_id)
         .where(
             _IS_OK,
@@ -62,6 +62,16 @@ def by_content(connection: Connection, terms: Terms, content_hash: str) -> Class
         .limit(1)
     ).one_or_none()
     return None if row is None else _classified(row, terms.top_k)
+
+
+def _answers(terms: Terms) -> Select[Any]:
+    """Select answers: those that have an embedding, if the job wants one."""
+    if not terms.embeddings:
+        return select(*_ANSWER)
+    return select(*_ANSWER, Embedding.vector).join(
+        Embedding,
+        and_(Embedding.job_id == Result.job_id, Embedding.position == Result.position),
+    )
 
 
 def done_uris(
@@ -92,4 +102,5 @@ def _given(connection: Connection, uris: Sequence[str]) -> ColumnElement[bool]:
 
 def _classified(row: Row[Any], top_k: int) -> Classified:
     predictions = tuple(Prediction(*one) for one in row.predictions[:top_k])
-    return Classified(predictions, row.width, row.height, row.content_hash)
+    vector = getattr(row, "vector", None)
+    return Classified(predictions, row.width, row.height, row.content_hash, vector)

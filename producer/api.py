@@ -50,6 +50,7 @@ class JobChoices(TypedDict, total=False):
     roots: Sequence[str | Path]
     truth_column: str
     reuse: bool
+    embeddings: bool
     skip_done: bool
     max_errors: str
 
@@ -82,6 +83,7 @@ class Yard:
         options: dict[str, Any] = {
             "truth_column": choices.get("truth_column"),
             "reuse": choices.get("reuse") or None,
+            "embeddings": choices.get("embeddings") or None,
             "max_errors": None if limit is None else str(parse_error_limit(limit)),
         }
         request = job_request(

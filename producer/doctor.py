@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from broker.app import BROKER_ERRORS, broker_error, make_app
 from core.errors import ClassyardError, ModelError
 from core.modelfiles import check_files
-from core.modelspec import model_names, read_model
+from core.modelspec import read_model, served_names
 from db import health, queries, workers
 from db.migrate import require_schema
 from db.session import open_database
@@ -160,12 +160,12 @@ def _extras(settings: Settings) -> Iterator[Finding]:
 
 
 def _models(settings: Settings) -> Iterator[Finding]:
-    for name in model_names(settings.models_path):
+    for name in served_names(settings.models_path):
         try:
             spec = read_model(name, settings.models_path)
             check_files(spec, weights_needed=False)
         except ModelError as error:
             yield Finding(False, "model", str(error))
             continue
-        there = spec.weights.is_file()
+        there = spec.weights.exists()
         yield Finding(True, "model", f"{name}" if there else f"{name} (no weights here)")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
 
 from core.errors import ModelError
+from core.kept import read_kept
 from core.modelspec import read_model
 from core.prepare import serving_engine, visible_gpus
 from worker.fetch import Fetcher
@@ -17,13 +19,11 @@ from worker.stub import StubClassifier
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from core.kept import Kept
     from core.modelspec import ModelSpec
     from core.settings import Settings
     from core.types import Classification, Classified
-    from worker.engines.base import Child
-
-#: Models kept at once; the one not used for longest makes room.
-MOST_MODELS = 4
+    from worker.engines.base import Child, Engine
 
 
 class Classifier(Protocol):
@@ -50,6 +50,14 @@ class Classifier(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model in memory, and the size of its files in bytes."""
+
+    classifier: Classifier
+    size: int
+
+
 class Models:
     """A child's models by name and fingerprint."""
 
@@ -68,23 +76,24 @@ class Models:
         self._pass_on = pass_on
         self._on_loaded = loaded
         self._fetcher = Fetcher(settings.fetch_limits)
-        self._loaded: OrderedDict[tuple[str, str], Classifier] = OrderedDict()
+        self._loaded: OrderedDict[tuple[str, str, bool], Loaded] = OrderedDict()
 
-    def get(self, name: str, fingerprint: str) -> Classifier:
+    def get(self, name: str, fingerprint: str, *, embeddings: bool = False) -> Classifier:
         """Return the classifier of a model, loading it if it is not in memory.
+
+        With `embeddings` its outcomes carry one each.
 
         Raises:
             ModelError: if it cannot be loaded here, or is another one than was asked for.
         """
-        key = (name, fingerprint)
+        key = (name, fingerprint, embeddings)
         if key not in self._loaded:
-            while len(self._loaded) >= MOST_MODELS:
-                self._loaded.popitem(last=False)[1].close()
             started = perf_counter()
-            classifier = self._loaded[key] = self._load(name, fingerprint)
-            self._on_loaded(name, perf_counter() - started, classifier.batch_size)
+            loaded = self._loaded[key] = self._load(name, fingerprint, embeddings)
+            size = loaded.classifier.batch_size
+            self._on_loaded(name, perf_counter() - started, size)
         self._loaded.move_to_end(key)
-        return self._loaded[key]
+        return self._loaded[key].classifier
 
     def preload(self, name: str) -> None:
         """Load a model before it is asked for.
@@ -96,26 +105,60 @@ class Models:
 
     def close(self) -> None:
         """Let go of everything."""
-        for classifier in self._loaded.values():
-            classifier.close()
+        for loaded in self._loaded.values():
+            loaded.classifier.close()
         self._loaded.clear()
         self._fetcher.close()
 
-    def _load(self, name: str, fingerprint: str) -> Classifier:
-        spec = read_model(name, self._settings.models_path)
-        if self._settings.engine == "stub":
-            return StubClassifier(spec.labels)
-        classifier = self._load_pipeline(spec)
-        found = read_model(name, self._settings.models_path).fingerprint
-        if found != fingerprint:
-            raise ModelError(
-                f"model '{name}' here has fingerprint {found[:12]}, the job asks for "
-                f"{fingerprint[:12]}: its files differ from the submitter's"
-            )
-        return classifier
+    def _load(self, name: str, fingerprint: str, embeddings: bool) -> Loaded:
+        models_path = self._settings.models_path
+        try:
+            spec: ModelSpec | None = read_model(name, models_path)
+            if self._settings.engine == "stub" and spec:
+                return Loaded(StubClassifier(spec.labels), 0)
+            found = spec.fingerprint if spec else ""
+        except ModelError:
+            spec, found = None, ""
+            if self._settings.engine == "stub":
+                raise
+        if spec and found == fingerprint:
+            return self._load_current(spec, embeddings)
+        # Replaced or gone since the job was submitted: the job keeps the model it was given.
+        kept = read_kept(fingerprint, self._settings, embeddings=embeddings)
+        if kept is not None:
+            return self._load_kept(kept)
+        here = f"fingerprint {found[:12]}" if found else "no such model"
+        raise ModelError(
+            f"model '{name}' here has {here}, the job asks for {fingerprint[:12]}: its files differ "
+            "from the submitter's or were replaced since: put those back, or submit again"
+        )
 
-    def _load_pipeline(self, spec: ModelSpec) -> Classifier:
+    def _load_current(self, spec: ModelSpec, embeddings: bool) -> Loaded:
         from worker.engines.choose import load_engine
+
+        self._make_room(spec.size)
+        engine = load_engine(spec, self._settings, self._child, embeddings=embeddings)
+        return Loaded(self._pipeline(spec, engine), spec.size)
+
+    def _load_kept(self, kept: Kept) -> Loaded:
+        from worker.engines.choose import load_prepared
+
+        size = kept.path.stat().st_size
+        self._make_room(size)
+        return Loaded(
+            self._pipeline(
+                kept.spec, load_prepared(kept.spec, kept.path, embeddings=kept.embeddings)
+            ),
+            size,
+        )
+
+    def _make_room(self, size: int) -> None:
+        """Let go of the models that were not used for longest until `size` bytes more will fit."""
+        bound = self._settings.model_memory
+        while self._loaded and size + sum(one.size for one in self._loaded.values()) > bound:
+            self._loaded.popitem(last=False)[1].classifier.close()
+
+    def _pipeline(self, spec: ModelSpec, engine: Engine) -> Classifier:
         from worker.pipeline import Pipeline, PipelineSettings
 
         settings = PipelineSettings(
@@ -125,7 +168,6 @@ class Models:
             decode_threads=decode_threads(self._settings, self._child),
             pass_on=self._pass_on,
         )
-        engine = load_engine(spec, self._settings, self._child)
         return Pipeline(self._fetcher, engine, spec, settings, self._beat)
 
 

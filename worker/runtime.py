@@ -138,7 +138,9 @@ class Runtime:
         """Classify, or hand the chunk back: with the failure counted, unless we are stopping."""
         try:
             with self._telemetry.span("classify"):
-                classifier = self._models.get(terms.model, terms.fingerprint)
+                classifier = self._models.get(
+                    terms.model, terms.fingerprint, embeddings=terms.embeddings
+                )
                 with self._watchdog:
                     return classify(self._database, terms, classifier, message.uris, self._stop)
         except StoppingError:

@@ -24,7 +24,8 @@ REVOKE ALL ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA public TO classyard_worker, classyard_producer, classyard_reader;
 REVOKE ALL ON ALL TABLES IN SCHEMA public FROM classyard_worker, classyard_producer, classyard_reader;
 
-GRANT SELECT ON alembic_version, jobs, chunks, results, predictions, workers, counters, arrivals
+GRANT SELECT ON alembic_version, jobs, chunks, results, embeddings, predictions, workers,
+    counters, arrivals
     TO classyard_worker, classyard_producer, classyard_reader;
 -- Notices hold addresses that may be secret; readers have no use for them.
 GRANT SELECT, INSERT, UPDATE ON notices TO classyard_worker, classyard_producer;
@@ -35,9 +36,10 @@ GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO classyard_worker, classyard_pro
 -- that leaves, a job whose submitter died half-way.
 GRANT UPDATE, DELETE ON jobs TO classyard_worker;
 GRANT INSERT, UPDATE, DELETE ON chunks, workers TO classyard_worker;
-GRANT INSERT ON results TO classyard_worker;
+GRANT INSERT ON results, embeddings TO classyard_worker;
 
 -- The producer: retry and prune take results away, the sweep forgets workers that died.
 GRANT INSERT, UPDATE, DELETE ON jobs, chunks, results TO classyard_producer;
+GRANT DELETE ON embeddings TO classyard_producer;
 GRANT DELETE ON workers TO classyard_producer;
 GRANT INSERT, UPDATE ON arrivals TO classyard_producer;

@@ -11,6 +11,7 @@ from producer.cli import (
     desk,
     jobs,
     local,
+    models,
     prune,
     report,
     results,
@@ -68,7 +69,6 @@ for panel, functions in (
     (
         SERVICE,
         (
-            service.models,
             service.worker,
             service.flower,
             service.metrics,
@@ -82,3 +82,5 @@ for panel, functions in (
     for function in functions:
         name = "jobs" if function is jobs.list_jobs else function.__name__
         cli.command(name, rich_help_panel=panel)(function)
+
+cli.add_typer(models.models_cli, name="models", rich_help_panel=SERVICE)

@@ -14,6 +14,7 @@ from core.types import Priority
 from producer.cli import show
 from producer.cli.options import (
     ChunkSizeOption,
+    EmbeddingsOption,
     JsonOption,
     MaxErrorsOption,
     ModelOption,
@@ -60,6 +61,7 @@ def submit(
     root: RootOption = None,
     truth_column: TruthOption = None,
     reuse: ReuseOption = False,
+    embeddings: EmbeddingsOption = False,
     skip_done: Annotated[
         bool, typer.Option("--skip-done", help="Leave out URIs that have labels by this model.")
     ] = False,
@@ -86,7 +88,7 @@ def submit(
     settings = read_settings(queue=queue)
     sources = open_sources(source, stdin=sys.stdin.buffer, limits=settings.fetch_limits)
     level = priority_of(priority)
-    chosen = choices(reuse=reuse, max_errors=max_errors)
+    chosen = choices(reuse=reuse, max_errors=max_errors, embeddings=embeddings)
     if webhook is not None:
         chosen["webhook"] = check_webhook(webhook, settings)
     options = {"truth_column": truth_column, **chosen}
@@ -129,7 +131,7 @@ def submit_with_progress(
         return submit_job(desk, sources, request, size, on_read, skip_done=skip_done)
 
 
-def choices(*, reuse: bool, max_errors: str | None) -> dict[str, Any]:
+def choices(*, reuse: bool, max_errors: str | None, embeddings: bool = False) -> dict[str, Any]:
     """Return the options of a job that steer how it is worked off.
 
     Raises:
@@ -138,6 +140,8 @@ def choices(*, reuse: bool, max_errors: str | None) -> dict[str, Any]:
     chosen: dict[str, Any] = {}
     if reuse:
         chosen["reuse"] = True
+    if embeddings:
+        chosen["embeddings"] = True
     if max_errors is not None:
         chosen["max_errors"] = str(parse_error_limit(max_errors))
     return chosen

@@ -18,6 +18,7 @@ from producer.cli.desk import choices, submit_with_progress
 from producer.cli.options import (
     ChunkSizeOption,
     ConcurrencyOption,
+    EmbeddingsOption,
     JsonOption,
     MaxErrorsOption,
     ModelOption,
@@ -64,6 +65,7 @@ def run(
     root: RootOption = None,
     truth_column: TruthOption = None,
     reuse: ReuseOption = False,
+    embeddings: EmbeddingsOption = False,
     max_errors: MaxErrorsOption = None,
     report: ReportOption = None,
     as_json: JsonOption = False,
@@ -82,21 +84,24 @@ def run(
     settings = read_settings(concurrency=concurrency)
     check_page(report)
     sources = open_sources(source, stdin=sys.stdin.buffer, limits=settings.fetch_limits)
-    _prepare(settings, model)
-    options = {"truth_column": truth_column, **choices(reuse=reuse, max_errors=max_errors)}
+    _prepare(settings, model, embeddings=embeddings)
+    options = {
+        "truth_column": truth_column,
+        **choices(reuse=reuse, max_errors=max_errors, embeddings=embeddings),
+    }
     request = job_request(settings, sources, model, top_k, root or (), options)
     request = request.named(name, key=None)
     _run(settings, sources, request, chunk_size, report, as_json=as_json)
 
 
-def _prepare(settings: Settings, model: str) -> None:
+def _prepare(settings: Settings, model: str, *, embeddings: bool = False) -> None:
     """Make sure the model can be served here, before anything is enqueued."""
     spec = read_model(model, settings.models_path)
     if interactive():
         with err().status(f"preparing model {model}"):
-            prepare_model(spec, settings)
+            prepare_model(spec, settings, embeddings=embeddings)
     else:
-        prepare_model(spec, settings)
+        prepare_model(spec, settings, embeddings=embeddings)
 
 
 def _run(

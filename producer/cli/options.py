@@ -74,6 +74,10 @@ ReuseOption = Annotated[
     bool,
     typer.Option("--reuse", help="Take labels from any job that saw the same bytes and model."),
 ]
+EmbeddingsOption = Annotated[
+    bool,
+    typer.Option("--embeddings", help="Keep each image's embedding; a Parquet export has them."),
+]
 MaxErrorsOption = Annotated[
     str | None,
     typer.Option(

@@ -1,4 +1,4 @@
-"""`models`, `worker`, `flower`, `metrics`, `migrate`, `sweep`, `doctor`: what keeps a yard going."""
+"""`worker`, `flower`, `metrics`, `migrate`, `sweep`, `doctor`: what keeps a yard going."""
 
 from __future__ import annotations
 
@@ -10,14 +10,10 @@ from contextlib import ExitStack
 from typing import Annotated
 
 import typer
-from rich.table import Column, Table
+from rich.table import Table
 
 from broker.embedded import embedded_redis
 from broker.sweep import sweep as run_sweep
-from core.errors import ModelError
-from core.modelfiles import check_files
-from core.modelspec import model_names, read_model
-from core.prepare import prepare_model
 from core.settings import read_settings
 from db.migrate import migrate as run_migrate
 from db.session import open_database
@@ -26,43 +22,6 @@ from producer.doctor import examine, examine_worker
 from producer.flower import new_password, run_flower
 from producer.webhook import deliver_due
 from producer.yard import open_desk, worker_command
-
-
-def models(
-    check: Annotated[
-        list[str] | None, typer.Argument(metavar="[check NAME]", show_default=False)
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """List the models, or check one: 'classyard models check NAME'."""
-    settings = read_settings()
-    if check:
-        if len(check) != 2 or check[0] != "check":
-            raise typer.BadParameter("only 'check NAME' is known")
-        spec = read_model(check[1], settings.models_path)
-        spec = prepare_model(spec, settings, again=True)
-        check_files(spec)
-        said = f"{spec.name}: ok, {len(spec.labels)} labels, fingerprint {spec.fingerprint}"
-        out().print(said, soft_wrap=True)
-        return
-    found = []
-    for name in model_names(settings.models_path):
-        try:
-            spec = read_model(name, settings.models_path)
-            state = "ready" if spec.weights.is_file() else f"no weights: put them at {spec.weights}"
-            found.append((name, len(spec.labels), state, spec.description))
-        except ModelError as error:
-            found.append((name, 0, str(error), ""))
-    if as_json:
-        keys = ("name", "labels", "state", "description")
-        sys.stdout.write(json.dumps([dict(zip(keys, row, strict=True)) for row in found]) + "\n")
-        return
-    # Folded, not cut: the state says where weights go.
-    state_column = Column("state", overflow="fold")
-    table = Table("model", "labels", state_column, "description", box=None, header_style="bold")
-    for name, labels, state, description in found:
-        table.add_row(name, str(labels), state, description)
-    out().print(table)
 
 
 def worker(

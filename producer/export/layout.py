@@ -6,10 +6,10 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from db import queries, results
+from db import embeddings, queries, results
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from sqlalchemy import Row
 
@@ -23,6 +23,8 @@ COLUMNS: Final = (
 )  # fmt: skip
 #: The last column: what has no column of its own, as JSON.
 REST: Final = "extra"
+#: The column of a Parquet file that holds embeddings.
+EMBEDDING: Final = "embedding"
 #: Further columns that get a column of their own, at most.
 MOST_EXTRAS: Final = 100
 
@@ -38,6 +40,8 @@ class Layout:
     top_k: int
     extras: tuple[str, ...]
     columns: tuple[str, ...]
+    #: Looks up the embeddings of some positions, for jobs that have them.
+    vectors: Callable[[Sequence[int]], Mapping[int, bytes]] | None = None
 
     @property
     def titles(self) -> list[str]:
@@ -71,8 +75,16 @@ def read_layout(database: Database, job_id: int) -> Layout:
     """
     top_k = database.read(queries.top_k, job_id)
     names = database.read(results.extra_names, job_id)[:MOST_EXTRAS]
-    taken = {*COLUMNS, *_ranked(top_k), REST, "predictions"}
-    return Layout(top_k, tuple(names), tuple(_own_titles(names, taken)))
+    taken = {*COLUMNS, *_ranked(top_k), REST, "predictions", EMBEDDING}
+    columns = tuple(_own_titles(names, taken))
+    if not database.read(queries.options, job_id).get("embeddings"):
+        return Layout(top_k, tuple(names), columns)
+    return Layout(
+        top_k,
+        tuple(names),
+        columns,
+        lambda positions: database.read(embeddings.vectors, job_id, positions),
+    )
 
 
 def as_record(row: Row[Any]) -> dict[str, Any]:

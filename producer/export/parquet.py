@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import struct
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from core.errors import ClassyardError
-from producer.export.layout import COLUMNS, REST
+from producer.export.layout import COLUMNS, EMBEDDING, REST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -63,7 +64,8 @@ def _schema(pa: Any, layout: Layout) -> Any:
     )
     own = [(name, types.get(name, pa.string())) for name in COLUMNS]
     extras = [(title, pa.string()) for title in (*layout.columns, REST)]
-    return pa.schema([*own, ("predictions", pa.list_(prediction)), *extras])
+    vector = [(EMBEDDING, pa.list_(pa.float32()))] if layout.vectors else []
+    return pa.schema([*own, ("predictions", pa.list_(prediction)), *vector, *extras])
 
 
 def _columns(page: Sequence[Row[Any]], layout: Layout) -> list[Sequence[Any]]:
@@ -76,4 +78,13 @@ def _columns(page: Sequence[Row[Any]], layout: Layout) -> list[Sequence[Any]]:
     ]
     own = [[getattr(row, name) for row in page] for name in COLUMNS]
     extras = zip(*(layout.extra_texts(row) for row in page), strict=True)
-    return [*own, predictions, *extras]
+    if layout.vectors is None:
+        return [*own, predictions, *extras]
+    vectors = layout.vectors([row.position for row in page])
+    numbers = [_numbers(vectors.get(row.position)) for row in page]
+    return [*own, predictions, numbers, *extras]
+
+
+def _numbers(vector: bytes | None) -> Sequence[float] | None:
+    """Return the float16 numbers of an embedding; no NumPy: it is not there on a producer."""
+    return None if vector is None else struct.unpack(f"<{len(vector) // 2}e", vector)

@@ -17,13 +17,16 @@ os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 import keras
 import numpy as np
 
+from core.applications import find_application
 from core.errors import ModelError
-from core.modelspec import InputSpec, read_model
+from core.modelparts import InputSpec
+from core.modelspec import read_model
 from core.settings import read_settings
+from worker.engines.arithmetic import preprocess_array, preprocess_graph
 from worker.engines.base import Child
 from worker.engines.keras import load_keras
 from worker.engines.litert import convert, load_litert
-from worker.engines.network import preprocess, servable
+from worker.engines.network import servable
 
 TOML = """
 [input]
@@ -55,21 +58,91 @@ def small(units: int, activation: str | None, side: int = 8) -> Any:
     )
 
 
-def preprocessing_differences() -> dict[str, float]:
-    """Largest difference from what Keras itself makes of NumPy arrays."""
+def applications() -> dict[str, dict[str, Any]]:
+    """What the installed Keras says of every application, beside what our table says."""
     random = np.random.default_rng(1).integers(0, 256, (2, 9, 7, 3), np.uint8)
     found = {}
-    for mode in ("tf", "caffe", "torch"):
-        spec = InputSpec(height=9, width=7, preprocessing=mode)
-        pixels = keras.Input((9, 7, 3), dtype="uint8")
-        graph = keras.Model(pixels, preprocess(pixels, spec))
-        expected = keras.applications.imagenet_utils.preprocess_input(
-            random.astype("float32"), data_format="channels_last", mode=mode
-        )
-        found[mode] = float(np.abs(graph.predict_on_batch(random) - expected).max())
+    for keras_name in (name for name in dir(keras.applications) if name[0].isupper()):
+        application = getattr(keras.applications, keras_name)
+        module = sys.modules[application.__module__]
+        ours = find_application(keras_name)
+        if ours is None:
+            found[keras_name] = {"known": False}
+            continue
+        expected = module.preprocess_input(random.astype("float32"), data_format="channels_last")
+        graph = np.asarray(preprocess_graph(keras.ops.convert_to_tensor(random), ours.input))
+        array = preprocess_array(random, ours.input)
+        found[keras_name] = {
+            "known": True,
+            "side": [ours.input.height, ours.input.width],
+            "keras side": default_side(application, module),
+            "difference": float(
+                max(np.abs(graph - expected).max(), np.abs(array - expected).max())
+            ),
+        }
+    return found
+
+
+def default_side(application: Any, module: Any) -> int:
+    """Return the size that Keras builds an application for, without building it."""
+
+    class Told(Exception):
+        pass
+
+    def tell(*_: Any, default_size: int, **__: Any) -> None:
+        raise Told(default_size)
+
+    original = module.imagenet_utils.obtain_input_shape
+    module.imagenet_utils.obtain_input_shape = tell
+    try:
+        application(weights=None)
+    except Told as told:
+        return int(told.args[0])
+    finally:
+        module.imagenet_utils.obtain_input_shape = original
+    return 224  # MobileNetV3: says so in a warning only, and takes any size
+
+
+def official_weights(root: Path) -> dict[str, Any]:
+    """Let Keras fetch 'ImageNet' weights of ours: which file it asks for, and what differs."""
+    pixels = np.random.default_rng(3).integers(0, 256, (1, 224, 224, 3), np.uint8)
+    found: dict[str, Any] = {}
+    for name in ("EfficientNetB0", "MobileNetV3Small"):
+        application = getattr(keras.applications, name)
+        ours = find_application(name)
+        assert ours is not None
+        weights = root / ours.name / f"{ours.name}.weights.h5"
+        weights.parent.mkdir()
+        made = application(weights=None)
+        for layer in made.layers:
+            if isinstance(layer, keras.layers.Normalization):
+                shape = layer.adapt_mean.shape
+                layer.adapt_mean.assign(np.array([0.485, 0.456, 0.406]).reshape(shape))
+                layer.adapt_variance.assign(np.array([0.229, 0.224, 0.225]).reshape(shape) ** 2)
+                layer.finalize_state()
+        made.save_weights(weights)
+
+        def fetch(file: str, *_: Any, weights: Path = weights, name: str = name, **__: Any) -> str:
+            found[f"{name} file"] = file
+            return str(weights)
+
+        sys.modules[application.__module__].file_utils.get_file = fetch
+        spec = read_model(name, root)
+        found[f"{name} ours"] = ours.cached_as
+        values = preprocess_array(pixels, spec.input)
+        expected = np.asarray(application(weights="imagenet")(values, training=False))
+        served = np.asarray(servable(spec)(pixels))
+        found[f"{name} difference"] = float(np.abs(served - expected).max() / expected.max())
+    return found
+
+
+def scalings() -> dict[str, float]:
+    """Largest difference of each kind of preprocessing from plain arithmetic."""
+    random = np.random.default_rng(1).integers(0, 256, (2, 9, 7, 3), np.uint8)
+    found = {}
     for mode, divisor in (("unit", 255.0), ("none", 1.0)):
         spec = InputSpec(height=9, width=7, preprocessing=mode)
-        got = np.asarray(preprocess(keras.ops.convert_to_tensor(random), spec))
+        got = np.asarray(preprocess_graph(keras.ops.convert_to_tensor(random), spec))
         found[mode] = float(np.abs(got - random / np.float32(divisor)).max())
     return found
 
@@ -146,9 +219,11 @@ if __name__ == "__main__":
     folder = Path(sys.argv[1])
     os.environ["KERAS_HOME"] = str(folder / "keras")
     answers = {
-        "preprocessing": preprocessing_differences(),
+        "scalings": scalings(),
+        "applications": applications(),
         "outputs": outputs(folder),
         "errors": errors(folder),
         "legacy": legacy_weights(folder),
+        "official": official_weights(folder),
     }
     print(json.dumps(answers))

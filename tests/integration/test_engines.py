@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from core.applications import APPLICATIONS, find_application
 from core.errors import ModelError
 from core.modelspec import read_model
 from core.prepare import prepare_model, prepared_file
@@ -81,9 +82,31 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("mode", ["tf", "caffe", "torch", "unit", "none"])
-def test_preprocessing_is_keras_own(probe: dict[str, Any], mode: str) -> None:
-    assert probe["preprocessing"][mode] < 1e-4
+@pytest.mark.parametrize("mode", ["unit", "none"])
+def test_scaling_is_plain_arithmetic(probe: dict[str, Any], mode: str) -> None:
+    assert probe["scalings"][mode] < 1e-4
+
+
+@pytest.mark.tensorflow
+def test_every_application_of_keras_is_known(probe: dict[str, Any]) -> None:
+    assert [name for name, said in probe["applications"].items() if not said["known"]] == []
+    assert {find_application(name) for name in probe["applications"]} == set(APPLICATIONS.values())
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("name", [one.keras_name for one in APPLICATIONS.values()])
+def test_an_application_is_fed_as_keras_does(probe: dict[str, Any], name: str) -> None:
+    said = probe["applications"][name]
+    assert said["difference"] < 1e-4
+    assert said["side"] == [said["keras side"]] * 2
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("name", ["EfficientNetB0", "MobileNetV3Small"])
+def test_imagenet_weights_mean_what_they_mean_to_keras(probe: dict[str, Any], name: str) -> None:
+    official = probe["official"]
+    assert official[f"{name} file"] == official[f"{name} ours"]
+    assert official[f"{name} difference"] < 1e-4
 
 
 @pytest.mark.tensorflow

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from core.errors import Code, SettingsError
-from core.modelspec import InputSpec
+from core.modelparts import InputSpec
 from core.settings import ImageLimits
 from core.types import Failure
 from worker.decode import Decoded, decode, prepare

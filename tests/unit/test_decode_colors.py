@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from core.modelspec import InputSpec
+from core.modelparts import InputSpec
 from core.settings import ImageLimits
 from worker.decode import Decoded, decode
 

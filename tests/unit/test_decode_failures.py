@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from core.errors import Code
-from core.modelspec import InputSpec
+from core.modelparts import InputSpec
 from core.settings import ImageLimits
 from core.types import Failure
 from tests.support.pictures import chunk, scans

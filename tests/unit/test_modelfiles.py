@@ -11,7 +11,8 @@ import pytest
 
 from core.errors import ModelError
 from core.modelfiles import check_files
-from core.modelspec import CheckSpec, ModelSpec, OutputSpec, read_model
+from core.modelparts import CheckSpec, OutputSpec
+from core.modelspec import ModelSpec, read_model
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from core.applications import APPLICATIONS, CHECKS
 from core.errors import ModelError
-from core.modelspec import CATALOG, InputSpec, model_names, read_model
+from core.modelparts import InputSpec
+from core.modelspec import CATALOG, model_names, read_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +19,7 @@ TOML = """
 height = 8
 width = 8
 """
+SIGMOID = "[output]\nactivation = 'sigmoid'\n"
 
 
 def write_model(root: Path, name: str = "mine", toml: str = TOML, labels: str = "a\nb\n") -> Path:
@@ -29,13 +32,14 @@ def write_model(root: Path, name: str = "mine", toml: str = TOML, labels: str = 
 
 
 def test_built_in_models_are_known(tmp_path: Path) -> None:
-    assert list(model_names(tmp_path)) == ["digits", "mobilenet_v2", "resnet50"]
+    assert list(model_names(tmp_path)) == ["digits"]
+    assert len(APPLICATIONS) == 40
 
 
-@pytest.mark.parametrize("name", ["digits", "mobilenet_v2", "resnet50"])
+@pytest.mark.parametrize("name", ["digits", *APPLICATIONS])
 def test_built_in_models_are_whole(tmp_path: Path, name: str) -> None:
     spec = read_model(name, tmp_path)
-    if name != "resnet50":
+    if name in CHECKS or name == "digits":
         assert spec.check is not None
         assert spec.check.label in spec.labels
         assert spec.check_image is not None
@@ -62,8 +66,34 @@ def test_own_model_wins_over_a_built_in_one(tmp_path: Path) -> None:
 
 
 def test_unknown_model_says_which_are_known(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"no model 'nix' \(known: digits, mobilenet_v2, resnet50"):
+    with pytest.raises(ModelError, match=r"no model 'nix' \(known: digits, and those of"):
         read_model("nix", tmp_path)
+
+
+def test_a_typing_mistake_is_answered_with_what_was_meant(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="did you mean 'mobilenet_v2'"):
+        read_model("mobilnet_v2", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["EfficientNetV2B0", "efficientnet_v2_b0", "efficientnet-v2-b0", "efficientnetv2b0"]
+)
+def test_applications_are_found_however_they_are_written(tmp_path: Path, name: str) -> None:
+    spec = read_model(name, tmp_path)
+    assert (spec.name, spec.application) == ("efficientnet_v2_b0", "EfficientNetV2B0")
+    place = tmp_path / "efficientnet_v2_b0" / "efficientnet_v2_b0.weights.h5"
+    assert spec.weights == place or "efficientnetv2-b0.h5" in spec.weights.name
+
+
+def test_an_application_in_a_document_brings_what_it_does_not_say(tmp_path: Path) -> None:
+    folder = write_model(
+        tmp_path, toml="application = 'EfficientNetB3'\n[input]\nresize = 'squash'"
+    )
+    spec = read_model("mine", tmp_path)
+    assert (spec.input.height, spec.input.resize, spec.input.filter) == (300, "squash", "bicubic")
+    assert spec.labels == ("a", "b")
+    (folder / "labels.txt").unlink()
+    assert len(read_model("mine", tmp_path).labels) == 1000
 
 
 @pytest.mark.parametrize("name", ["..", "../digits", "a/b", ""])
@@ -81,6 +111,17 @@ def test_a_name_is_no_path(tmp_path: Path, name: str) -> None:
         (TOML.replace("8", "0"), "input.height: Input should be greater than 0"),
         (TOML + "preprocessing = 'vgg'", "input.preprocessing: Input should be 'tf'"),
         (TOML + "color = 'gray'\npreprocessing = 'caffe'", "mean per colour"),
+        (TOML + "mean = [1, 2]", "mean has 2 numbers"),
+        (TOML + "std = [1, 0, 1]", "std divides"),
+        (TOML + "preprocessing = 'tf'\nmean = 3", "has a mean and std of its own"),
+        (TOML + "color = 'bgr'\npreprocessing = 'caffe'", "turns rgb into bgr itself"),
+        (TOML + "[output]\nthreshold = 0.3", "output.threshold: only for kind binary"),
+        (TOML + "[output]\nthreshold = 1.3", "output.threshold: Input should be less than 1"),
+        (TOML + SIGMOID + "[output.thresholds]\nz = 0.2", "'z' is not a label"),
+        (TOML + SIGMOID + "[output.thresholds]\na = 0.2", "a binary model has one threshold"),
+        (TOML + SIGMOID + "kind = 'multilabel'\nthreshold = 0.5\nnone = 'a'", "one of the labels"),
+        (TOML + "[output]\nkind = 'multilabel'", "multilabel needs activation sigmoid"),
+        (TOML + SIGMOID + "kind = 'multiclass'", "multiclass needs activation softmax"),
         ("application = '../evil'" + TOML, "application: String should match"),
         ("cached_as = '../x.h5'" + TOML, "cached_as: String should match"),
     ],
@@ -144,3 +185,74 @@ def test_fingerprint_changes_with_whatever_changes_an_answer(tmp_path: Path) -> 
     write_model(tmp_path, "retrained")
     (tmp_path / "retrained" / "model.keras").write_bytes(b"other weights")
     assert read_model("retrained", tmp_path).fingerprint != first
+
+
+@pytest.mark.parametrize("file", ["model.onnx", "model.h5", "model.pt", "model.pb"])
+def test_networks_that_are_not_served_say_what_to_do(tmp_path: Path, file: str) -> None:
+    folder = write_model(tmp_path)
+    (folder / "model.keras").rename(folder / file)
+    with pytest.raises(ModelError, match=r"not served|save the network as|may run any code"):
+        read_model("mine", tmp_path)
+
+
+def test_two_networks_in_one_folder_must_be_told_apart(tmp_path: Path) -> None:
+    folder = write_model(tmp_path)
+    (folder / "model.tflite").write_bytes(b"other")
+    with pytest.raises(ModelError, match=r"several networks \(model\.keras, model\.tflite\)"):
+        read_model("mine", tmp_path)
+    (folder / "model.toml").write_text("network = 'model.tflite'\n" + TOML, "utf-8")
+    assert read_model("mine", tmp_path).source == "tflite"
+
+
+def test_the_fingerprint_of_a_saved_model_covers_all_its_files(tmp_path: Path) -> None:
+    folder = write_model(tmp_path)
+    (folder / "model.keras").unlink()
+    variables = folder / "saved_model" / "variables"
+    variables.mkdir(parents=True)
+    (folder / "saved_model" / "saved_model.pb").write_bytes(b"graph")
+    (variables / "variables.index").write_bytes(b"index")
+    first = read_model("mine", tmp_path)
+    assert first.source == "saved_model"
+    before = first.fingerprint
+    (variables / "variables.index").write_bytes(b"other")
+    assert read_model("mine", tmp_path).fingerprint != before
+
+
+def ensemble(root: Path, toml: str) -> None:
+    (root / "both").mkdir(exist_ok=True)
+    (root / "both" / "model.toml").write_text(toml, "utf-8")
+
+
+def test_an_ensemble_is_its_members(tmp_path: Path) -> None:
+    write_model(tmp_path, "one")
+    write_model(tmp_path, "two", toml=TOML + "preprocessing = 'tf'")
+    ensemble(tmp_path, "[ensemble]\nmembers = ['one', 'two']\nweights = [1, 3]")
+    spec = read_model("both", tmp_path)
+    assert [member.name for member in spec.members] == ["one", "two"]
+    assert (spec.shares, spec.labels, spec.source) == ((0.25, 0.75), ("a", "b"), "ensemble")
+    before = spec.fingerprint
+    (tmp_path / "two" / "model.keras").write_bytes(b"other weights")
+    assert read_model("both", tmp_path).fingerprint != before
+    ensemble(tmp_path, "[ensemble]\nmembers = ['one', 'two']\n[augment]\nflip = true")
+    assert read_model("both", tmp_path).augment.flip
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        (["one"], "at least 2"),
+        (["one", "larger"], "'larger' and 'one' differ in size, crop and filter"),
+        (["one", "named"], "'named' and 'one' differ in labels"),
+        (["one", "both"], "an ensemble cannot be a member of an ensemble"),
+        (["one", "nix"], "no model 'nix'"),
+    ],
+)
+def test_what_cannot_be_averaged_is_refused(
+    tmp_path: Path, members: list[str], message: str
+) -> None:
+    write_model(tmp_path, "one")
+    write_model(tmp_path, "larger", toml=TOML.replace("8", "9"))
+    write_model(tmp_path, "named", labels="a\nc\n")
+    ensemble(tmp_path, f"[ensemble]\nmembers = {members}")
+    with pytest.raises(ModelError, match=message):
+        read_model("both", tmp_path)

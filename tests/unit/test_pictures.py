@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from core.errors import Code
-from core.modelspec import InputSpec
+from core.modelparts import InputSpec
 from core.settings import ImageLimits, read_settings
 from core.types import Failure
 from tests.support.kinds import KINDS, file, photo

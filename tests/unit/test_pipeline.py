@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from core.errors import Code, SettingsError
-from core.modelspec import InputSpec, ModelSpec, OutputSpec
+from core.modelparts import InputSpec, OutputSpec
+from core.modelspec import ModelSpec
 from core.settings import ImageLimits
 from core.types import Classified, Failure
 from worker.pipeline import Pipeline, PipelineSettings
@@ -66,6 +67,8 @@ class Pictures:
 
 class Levels:
     """An engine that recognises the grey; `refuse` may raise for a batch."""
+
+    embedding_size = 0
 
     def __init__(self, batch_size: int = 4) -> None:
         self.batch_size = batch_size

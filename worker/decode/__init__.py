@@ -22,7 +22,7 @@ from PIL import (
 )
 
 from core.errors import Code
-from core.modelspec import InputSpec
+from core.modelparts import InputSpec
 from core.sniff import refuse
 from core.types import Failure
 from worker.decode import colors, geometry, grey, largetiff
@@ -158,7 +158,7 @@ def _finished(
     """Return the resized picture as the model takes it; `size` is that of the file."""
     pixels, scale = small
     pixels = geometry.upright(pixels, orientation)
-    pixels = colors.to_model(pixels, spec.color, image.info.get("icc_profile"), scale)
+    pixels = colors.to_model(pixels, spec.mode, image.info.get("icc_profile"), scale)
     array = np.asarray(pixels).reshape(spec.height, spec.width, spec.channels)
     width, height = reversed(size) if orientation >= geometry.TURNED else size
     return Decoded(array, width, height)

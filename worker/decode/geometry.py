@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from PIL import Image
 
 if TYPE_CHECKING:
-    from core.modelspec import InputSpec
+    from core.modelparts import InputSpec
 
 #: Left, top, right, bottom, in pixels and fractions of pixels.
 Box = tuple[float, float, float, float]

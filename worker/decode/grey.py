@@ -15,7 +15,7 @@ from PIL import Image, TiffImagePlugin
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from core.modelspec import InputSpec
+    from core.modelparts import InputSpec
 
 #: Pillow's modes of 16-bit, 32-bit and floating-point grey begin with these.
 _DEEP: Final = "IF"

@@ -26,8 +26,15 @@ class Engine(Protocol):
         """Most images worth giving to one `predict` call."""
         ...
 
+    @property
+    def embedding_size(self) -> int:
+        """How many numbers of an embedding follow an image's scores; 0 without embeddings."""
+        ...
+
     def predict(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Score `batch` (uint8 `[N, H, W, C]`, 1 <= N <= batch_size): float32 `[N, classes]`.
+        """Score `batch` (uint8 `[N, H, W, C]`, 1 <= N <= batch_size).
+
+        Returns float32 `[N, classes + embedding_size]`: the scores, then the embedding.
 
         The scores of an image do not depend on its neighbours in the batch.
         """

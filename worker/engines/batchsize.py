@@ -14,6 +14,11 @@ class BatchSize:
         self._memory = memory
         self.now = min(wanted, _recall(memory) or wanted)
 
+    @property
+    def least(self) -> bool:
+        """Whether there is no smaller one."""
+        return self.now == 1
+
     def halve(self) -> None:
         """Take half as many images from now on, in later processes too."""
         self.now = max(1, self.now // 2)
@@ -24,6 +29,18 @@ class BatchSize:
         ) as draft:
             json.dump({"batch_size": self.now}, draft)
         Path(draft.name).replace(self._memory)
+
+
+class FixedSize:
+    """The batch size of a network that was built for one."""
+
+    least = True
+
+    def __init__(self, now: int) -> None:
+        self.now = now
+
+    def halve(self) -> None:
+        """Do nothing: there is no smaller one."""
 
 
 def _recall(memory: Path) -> int | None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from core.errors import ModelError
 from core.types import Failure
+from worker.answering import Answering
+
+#: How far a probability may be off: float16 arithmetic, and quantised networks.
+TOLERANCE: Final = 0.02
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,20 +44,48 @@ def self_check(engine: Engine, spec: ModelSpec, limits: ImageLimits) -> None:
     """Let the engine name the spec's check image; without one, only see that it answers.
 
     Raises:
-        ModelError: naming the label that was expected and the one that came.
+        ModelError: naming the label that was expected and the one that came, or what is wrong with
+            the scores.
     """
     pixels = check_pixels(spec, limits)
     if pixels is None:
         shape = (1, spec.input.height, spec.input.width, spec.input.channels)
         pixels = np.zeros(shape, np.uint8)
-    scores = engine.predict(pixels)[0]
-    if scores.shape != (len(spec.labels),) or not np.isfinite(scores).all():
-        raise ModelError(f"model '{spec.name}' does not give {len(spec.labels)} finite scores")
+    answer = engine.predict(pixels)
+    scores = answer[:, : answer.shape[1] - engine.embedding_size]
+    _check_scores(scores, spec)
     if spec.check is None:
         return
-    got = spec.labels[int(scores.argmax())]
-    if got != spec.check.label:
+    got = next(Answering(spec).answer(scores, 1))[0]
+    if got.label != spec.check.label:
         raise ModelError(
-            f"model '{spec.name}' fails its self-check: it calls {spec.check.image} '{got}' "
-            f"({scores.max():.2f}), not '{spec.check.label}': wrong weights or preprocessing"
+            f"model '{spec.name}' fails its self-check: it calls {spec.check.image} '{got.label}' "
+            f"({got.score:.2f}), not '{spec.check.label}': wrong weights or preprocessing"
+        )
+
+
+def _check_scores(scores: NDArray[np.float32], spec: ModelSpec) -> None:
+    """Refuse what cannot be one probability per label."""
+    if scores.shape[1:] != (len(spec.labels),):
+        raise ModelError(
+            f"model '{spec.name}' gives {scores.shape[-1]} scores for {len(spec.labels)} labels"
+        )
+    if not np.isfinite(scores).all():
+        raise ModelError(
+            f"model '{spec.name}' gives scores that are not finite numbers: wrong weights or "
+            "preprocessing"
+        )
+    low, high, total = float(scores.min()), float(scores.max()), float(scores.sum(axis=1).max())
+    if low < -TOLERANCE or high > 1 + TOLERANCE:
+        better = "sigmoid_logits" if spec.output.independent else "logits"
+        raise ModelError(
+            f"model '{spec.name}' gives scores from {low:.2g} to {high:.2g}, which are no "
+            f'probabilities: say output.activation = "{better}"'
+        )
+    # Rounded to 8 bits, a thousand of them may miss 1 by far more than rounding errors of floats.
+    slack = TOLERANCE if spec.source != "tflite" else max(TOLERANCE, len(spec.labels) / 256)
+    if not spec.output.independent and abs(total - 1) > slack:
+        raise ModelError(
+            f"model '{spec.name}' gives scores that sum to {total:.2f}, not 1: say "
+            'output.activation = "logits" or "sigmoid"'
         )

@@ -5,42 +5,73 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core.errors import ModelError
-from core.prepare import prepare_model, prepared_file, serving_engine
+from core.prepare import engine_of, prepare_model, prepared_file
 from worker.engines.base import Child
 from worker.engines.check import self_check
+from worker.engines.combine import Ensemble, flipped
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from core.modelspec import ModelSpec
     from core.settings import Settings
     from worker.engines.base import Engine
 
-__all__ = ["Child", "load_engine", "prepare_model"]
+__all__ = ["Child", "load_engine", "load_prepared", "prepare_model"]
 
 
-def load_engine(spec: ModelSpec, settings: Settings, child: Child | None = None) -> Engine:
+def load_engine(
+    spec: ModelSpec,
+    settings: Settings,
+    child: Child | None = None,
+    *,
+    embeddings: bool = False,
+) -> Engine:
     """Load a model: prepared if need be, warmed up, and checked against its own picture.
 
     Raises:
         ModelError: one line that says why the model cannot be served here.
     """
-    spec = prepare_model(spec, settings)
-    if serving_engine(settings) == "keras":
+    if spec.members:
+        prepare_model(spec, settings, embeddings=embeddings)
+        engines = [load_engine(member, settings, child) for member in spec.members]
+        together = flipped(Ensemble(engines, spec.shares), spec)
+        self_check(together, spec, settings.image_limits)
+        return together
+    given = spec
+    spec = prepare_model(spec, settings, embeddings=embeddings)
+    if given.weights.exists() and given.fingerprint != spec.fingerprint:
+        raise ModelError(f"model '{spec.name}' was replaced while it was prepared: try again")
+    if engine_of(spec, settings) == "keras":
         from worker.engines.keras import load_keras
 
-        engine: Engine = load_keras(spec, settings, child or Child())
+        engine = flipped(load_keras(spec, settings, child or Child(), embeddings=embeddings), spec)
     else:
-        engine = _load_litert(spec, settings)
+        engine = _load_litert(spec, settings, embeddings=embeddings)
     self_check(engine, spec, settings.image_limits)
     return engine
 
 
-def _load_litert(spec: ModelSpec, settings: Settings) -> Engine:
+def load_prepared(spec: ModelSpec, path: Path, *, embeddings: bool = False) -> Engine:
+    """Map what was prepared for LiteRT into memory and run it once.
+
+    Raises:
+        ModelError: if the file is not a network of this model.
+    """
+    if spec.source == "tflite":
+        from worker.engines.flatbuffer import load_flatbuffer
+
+        return flipped(load_flatbuffer(spec, path, embeddings=embeddings), spec)
     from worker.engines.litert import load_litert
 
-    path = prepared_file(spec, settings)
+    return flipped(load_litert(spec, path), spec)
+
+
+def _load_litert(spec: ModelSpec, settings: Settings, *, embeddings: bool) -> Engine:
+    path = prepared_file(spec, settings, embeddings=embeddings)
     try:
-        return load_litert(spec, path)
+        return load_prepared(spec, path, embeddings=embeddings)
     except ModelError:
         # A disk may have lost what we converted long ago; the original is still there.
-        prepare_model(spec, settings, again=True)
-        return load_litert(spec, path)
+        prepare_model(spec, settings, again=True, embeddings=embeddings)
+        return load_prepared(spec, path, embeddings=embeddings)

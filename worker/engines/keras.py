@@ -13,7 +13,7 @@ import numpy as np
 
 from core.errors import ModelError
 from core.prepare import visible_gpus
-from worker.engines.batchsize import BatchSize
+from worker.engines.batchsize import BatchSize, FixedSize
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,8 +34,9 @@ _MEMORY_WORDS: Final = ("RESOURCE_EXHAUSTED", "out of memory", "failed to alloca
 class KerasEngine:
     """A Keras model that is always called with the same number of images."""
 
-    def __init__(self, model: Any, size: BatchSize) -> None:
+    def __init__(self, model: Any, size: BatchSize | FixedSize, embedding_size: int = 0) -> None:
         self._model = model
+        self.embedding_size = embedding_size
         self._size = size
 
     @property
@@ -58,7 +59,7 @@ class KerasEngine:
             except Exception as error:
                 if not out_of_memory(error):
                     raise
-                if self._size.now == 1:
+                if self._size.least:
                     raise MemoryError("one image does not fit into the device's memory") from error
                 self._size.halve()
             else:
@@ -79,7 +80,9 @@ def out_of_memory(error: Exception) -> bool:
     return bool(names & _MEMORY_TYPES) or any(word in str(error) for word in _MEMORY_WORDS)
 
 
-def load_keras(spec: ModelSpec, settings: Settings, child: Child) -> KerasEngine:
+def load_keras(
+    spec: ModelSpec, settings: Settings, child: Child, *, embeddings: bool = False
+) -> KerasEngine:
     """Build the model on this child's device, compile it and run it once.
 
     Raises:
@@ -91,7 +94,7 @@ def load_keras(spec: ModelSpec, settings: Settings, child: Child) -> KerasEngine
 
         from worker.engines.network import servable
 
-        model = servable(spec, half=device != "cpu")
+        model = servable(spec, half=device != "cpu", embeddings=embeddings)
     except ImportError as error:
         raise ModelError(
             "the keras engine needs Keras and TensorFlow: pip install 'classyard[tensorflow]'"
@@ -103,8 +106,11 @@ def load_keras(spec: ModelSpec, settings: Settings, child: Child) -> KerasEngine
     )
     model.compile(jit_compile=jit)
     wanted = settings.batch_size or (CPU_BATCH if device == "cpu" else GPU_BATCH)
+    fixed = model.input_shape[0]
     memory = settings.home / "batch-sizes" / f"{spec.fingerprint}-{device}.json"
-    engine = KerasEngine(model, BatchSize(wanted, memory))
+    # A network built for a number of pictures gets that number, filled up, and cannot shrink.
+    size = FixedSize(fixed) if fixed else BatchSize(wanted, memory)
+    engine = KerasEngine(model, size, model.output_shape[1] - len(spec.labels))
     shape = (1, spec.input.height, spec.input.width, spec.input.channels)
     engine.predict(np.zeros(shape, np.uint8))
     return engine

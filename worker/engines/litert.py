@@ -26,20 +26,27 @@ class LiteRTEngine:
 
     batch_size = 1
 
-    def __init__(self, interpreter: Any) -> None:
+    def __init__(self, interpreter: Any, classes: int) -> None:
         interpreter.allocate_tensors()
         self._interpreter = interpreter
-        self._input = interpreter.get_input_details()[0]["index"]
+        taken = interpreter.get_input_details()[0]
+        self._input, self._number = taken["index"], int(taken["shape"][0])
         output = interpreter.get_output_details()[0]
-        self._output, self._classes = output["index"], int(output["shape"][-1])
+        self._output, self._numbers = output["index"], int(output["shape"][-1])
+        self.embedding_size = self._numbers - classes
 
     def predict(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Score each image; see `Engine.predict`."""
-        scores = np.empty((len(batch), self._classes), np.float32)
-        for i in range(len(batch)):
-            self._interpreter.set_tensor(self._input, batch[i : i + 1])
+        scores = np.empty((len(batch), self._numbers), np.float32)
+        for start in range(0, len(batch), self._number):
+            part = batch[start : start + self._number]
+            missing = self._number - len(part)
+            if missing:
+                part = np.concatenate([part, np.zeros((missing, *part.shape[1:]), np.uint8)])
+            self._interpreter.set_tensor(self._input, part)
             self._interpreter.invoke()
-            scores[i] = self._interpreter.get_tensor(self._output)[0]
+            found = self._interpreter.get_tensor(self._output)
+            scores[start : start + self._number] = found[: self._number - missing]
         return scores
 
 
@@ -52,7 +59,7 @@ def load_litert(spec: ModelSpec, path: Path) -> LiteRTEngine:
     from ai_edge_litert.interpreter import Interpreter
 
     try:
-        engine = LiteRTEngine(Interpreter(model_path=str(path), num_threads=1))
+        engine = LiteRTEngine(Interpreter(model_path=str(path), num_threads=1), len(spec.labels))
         shape = (1, spec.input.height, spec.input.width, spec.input.channels)
         engine.predict(np.zeros(shape, np.uint8))
     except (ValueError, RuntimeError) as error:
@@ -62,7 +69,9 @@ def load_litert(spec: ModelSpec, path: Path) -> LiteRTEngine:
 
 
 def convert(model: Any, spec: ModelSpec) -> bytes:
-    """Convert a servable Keras model to a LiteRT flatbuffer for one image, in float32.
+    """Convert a servable Keras model to a LiteRT flatbuffer, in float32.
+
+    It takes one image, or as many as the network was built for.
 
     Raises:
         ModelError: if the network uses operations that LiteRT lacks.
@@ -70,7 +79,8 @@ def convert(model: Any, spec: ModelSpec) -> bytes:
     import keras
     import tensorflow as tf
 
-    pixels = keras.Input(batch_shape=(1, *model.input_shape[1:]), dtype="uint8")
+    shape = (model.input_shape[0] or 1, *model.input_shape[1:])
+    pixels = keras.Input(batch_shape=shape, dtype="uint8")
     one = keras.Model(pixels, model(pixels))
     try:
         flatbuffer: bytes = tf.lite.TFLiteConverter.from_keras_model(one).convert()

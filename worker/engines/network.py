@@ -5,28 +5,29 @@ Keras 3 API only, so that TensorFlow, JAX and PyTorch can all run it. Keras is i
 
 from __future__ import annotations
 
-import re
-import socket
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from core.errors import ModelError
 from core.modelfiles import check_outputs
-from core.types import printable
+from worker.engines.arithmetic import preprocess_graph
+from worker.engines.embedding import EMBEDDING, with_embedding
+from worker.engines.outputs import choose_output
+from worker.engines.reading import read_network
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from core.modelspec import InputSpec, ModelSpec
-
-#: Seconds a download may be silent.
-DOWNLOAD_SILENCE: Final = 30
+    from core.modelspec import ModelSpec
 
 
-def servable(spec: ModelSpec, *, half: bool = False) -> Any:
+def servable(spec: ModelSpec, *, half: bool = False, embeddings: bool = False) -> Any:
     """Build the Keras model that takes uint8 `[N, H, W, C]` and gives float32 `[N, labels]`.
+
+    N is free, unless the network itself was built for a fixed number of pictures.
 
     Args:
         spec: The model.
+        embeddings: Give the embedding, too: float32 `[N, labels + numbers of the embedding]`.
         half: Compute in 16 bits (weights, first and last steps stay in 32): for GPUs only.
 
     Raises:
@@ -35,89 +36,66 @@ def servable(spec: ModelSpec, *, half: bool = False) -> Any:
     import keras
 
     keras.config.set_image_data_format("channels_last")  # a user's keras.json may say otherwise
-    network = _read_network(spec)
-    _check_shapes(spec, network)
+    network = read_network(spec, half=half)
+    number = _check_input(spec, network)
+    if embeddings:
+        network = with_embedding(spec, network)
     if half:
         _halve(network)
-    pixels = keras.Input(
-        (spec.input.height, spec.input.width, spec.input.channels), dtype="uint8", name="pixels"
-    )
-    scores = network(preprocess(pixels, spec.input), training=False)
-    scores = _probabilities(keras.ops.cast(scores, "float32"), spec)
-    return keras.Model(pixels, scores, name="servable")
+    shape = (number, spec.input.height, spec.input.width, spec.input.channels)
+    pixels = keras.Input(batch_shape=shape, dtype="uint8", name="pixels")
+    fed = keras.ops.cast(preprocess_graph(pixels, spec.input), network.inputs[0].dtype)
+    outputs = network(fed, training=False)
+    embedding = outputs.pop(EMBEDDING) if embeddings else None
+    scores = _flat(choose_output(spec, network, outputs), spec)
+    check_outputs(spec, scores.shape[1])
+    answer = _probabilities(scores, spec)
+    if embedding is not None:
+        answer = keras.ops.concatenate([answer, keras.ops.cast(embedding, "float32")], axis=-1)
+    return keras.Model(pixels, answer, name="servable")
 
 
-def preprocess(pixels: Any, spec: InputSpec) -> Any:
-    """Turn uint8 pixels into what the network was trained on, by Keras's own arithmetic."""
-    import keras
-
-    values = keras.ops.cast(pixels, "float32")
-    if spec.preprocessing == "none":
-        return values
-    if spec.preprocessing == "unit":
-        return values / 255.0
-    return keras.applications.imagenet_utils.preprocess_input(
-        values, data_format="channels_last", mode=spec.preprocessing
-    )
-
-
-def download_weights(spec: ModelSpec) -> None:
-    """Let Keras download an application's weights into its own cache.
-
-    Raises:
-        ModelError: naming the file and where to put it, if that fails.
-    """
-    application = _application(spec)
-    socket.setdefaulttimeout(DOWNLOAD_SILENCE)  # this process does nothing else on the network
-    try:
-        application(weights="imagenet")
-    except Exception as error:
+def _check_input(spec: ModelSpec, network: Any) -> int | None:
+    """Refuse a network that our pixels do not fit into; return its number of pictures, if fixed."""
+    if len(getattr(network, "inputs", None) or ()) != 1:
+        raise ModelError(f"model '{spec.name}' does not take one picture and nothing else")
+    shape = tuple(network.inputs[0].shape)
+    last = (spec.input.height, spec.input.width, spec.input.channels)
+    first = (last[2], last[0], last[1])
+    wanted = first if spec.input.layout == "channels_first" else last
+    if not _fits(shape, wanted):
+        said = ", ".join(str(side) for side in wanted)
+        other = first if wanted == last else last
+        hint = ""
+        if _fits(shape, other):
+            layout = "channels_first" if other == first else "channels_last"
+            hint = f': say input.layout = "{layout}"'
         raise ModelError(
-            f"model '{spec.name}' has no weights and they could not be downloaded: "
-            f"put them at {spec.weights}"
-        ) from error
+            f"model '{spec.name}' takes {shape} but its [input] is (None, {said}){hint}"
+        )
+    return None if shape[0] is None else int(shape[0])
 
 
-def _read_network(spec: ModelSpec) -> Any:
-    import keras
-
-    application = _application(spec) if spec.application else None
-    try:
-        if application is None:
-            return keras.saving.load_model(spec.weights, compile=False, safe_mode=True)
-        network = application(weights=None)
-        network.load_weights(spec.weights)
-    except Exception as error:  # Keras raises whatever its readers raise
-        reason = printable(re.split(r"\n|\. ", str(error).strip(), maxsplit=1)[0])
-        raise ModelError(f"{spec.weights}: Keras cannot read it: {reason}") from error
-    return network
-
-
-def _application(spec: ModelSpec) -> Any:
-    import keras
-
-    application = getattr(keras.applications, spec.application or "", None)
-    if not callable(application):
-        raise ModelError(f"model '{spec.name}': keras.applications has no '{spec.application}'")
-    return application
-
-
-def _check_shapes(spec: ModelSpec, network: Any) -> None:
-    """Refuse a network that our pixels do not fit into, or whose outputs have no labels."""
-    wanted = (spec.input.height, spec.input.width, spec.input.channels)
-    said = ", ".join(str(side) for side in wanted)
-    shape = network.input_shape
-    fits = (
-        isinstance(shape, tuple)
-        and len(shape) == 4
-        and all(side in {None, given} for side, given in zip(shape[1:], wanted, strict=True))
+def _fits(shape: tuple[int | None, ...], wanted: tuple[int, int, int]) -> bool:
+    return len(shape) == 4 and all(
+        side in {None, given} for side, given in zip(shape[1:], wanted, strict=True)
     )
-    if not fits:
-        raise ModelError(f"model '{spec.name}' takes {shape} but its [input] is (None, {said})")
-    outputs = network.output_shape
-    if not isinstance(outputs, tuple) or len(outputs) != 2:
-        raise ModelError(f"model '{spec.name}' gives {outputs}, not one row of scores per image")
-    check_outputs(spec, outputs[1])
+
+
+def _flat(scores: Any, spec: ModelSpec) -> Any:
+    """Return the scores as float32 `[N, C]`; dimensions of length 1 between the two are dropped."""
+    import keras
+
+    shape = tuple(scores.shape)
+    if len(shape) == 1:
+        shape = (*shape, 1)
+    if len(shape) < 2 or None in shape[1:] or any(side != 1 for side in shape[1:-1]):
+        raise ModelError(
+            f"model '{spec.name}' gives {tuple(scores.shape)}, not one row of scores per image"
+        )
+    if len(scores.shape) != 2:
+        scores = keras.ops.reshape(scores, (-1, shape[-1]))
+    return keras.ops.cast(scores, "float32")
 
 
 def _probabilities(scores: Any, spec: ModelSpec) -> Any:
@@ -126,7 +104,9 @@ def _probabilities(scores: Any, spec: ModelSpec) -> Any:
 
     if spec.output.activation == "logits":
         return keras.ops.softmax(scores, axis=-1)
-    if spec.output.activation == "sigmoid" and scores.shape[-1] == 1:
+    if spec.output.activation == "sigmoid_logits":
+        scores = keras.ops.sigmoid(scores)
+    if spec.output.independent and len(spec.labels) == 2 and scores.shape[-1] == 1:
         return keras.ops.concatenate([1.0 - scores, scores], axis=-1)
     return scores
 

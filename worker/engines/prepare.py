@@ -1,35 +1,35 @@
 """`python -m worker.engines.prepare MODEL`: download, convert and check a model, out of everyone's way.
 
-Contract: exit 0 when the model can be served here, or exit 1 and one line on standard error that says
+Contract: exit 0 when the model can be served here (with `--remarks`, a line on standard output for
+each thing that looks wrong), or exit 1 and one line on standard error that says
 why not. TensorFlow's chatter goes to `HOME/converted/prepare.log`. Two at once are safe.
 """
 
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
+import shutil
 import sys
-import tempfile
-import traceback
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from core.errors import ClassyardError, ModelError
+from core.kept import describe_kept, description_of
 from core.modelfiles import check_files
 from core.modelspec import read_model
-from core.prepare import prepared_file, serving_engine
+from core.prepare import engine_of, prepared_file, serving_engine
 from core.settings import read_settings
 from core.types import printable
 from worker.engines.base import Child
 from worker.engines.check import check_pixels, self_check
+from worker.engines.drafts import chatter_to, locked, publishing
+from worker.engines.hints import ask_keras, with_hint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from core.modelspec import ModelSpec
@@ -40,6 +40,16 @@ AGREEMENT: Final = 1e-4
 RANDOM_PICTURES: Final = 4
 
 
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is to be prepared, and the file that says so in the end."""
+
+    spec: ModelSpec
+    settings: Settings
+    target: Path
+    embeddings: bool
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Prepare one model; returns the exit status."""
     parser = argparse.ArgumentParser(prog="worker.engines.prepare")
@@ -47,19 +57,32 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--home", type=Path)
     parser.add_argument("--models-dir", type=Path)
     parser.add_argument("--engine", choices=("auto", "litert", "keras"))
+    parser.add_argument("--embeddings", action="store_true")
+    parser.add_argument("--remarks", action="store_true")
     given = parser.parse_args(arguments)
     try:
         settings = read_settings(home=given.home, models_dir=given.models_dir, engine=given.engine)
         folder = settings.home / "converted"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with _chatter_to(folder / "prepare.log"):
-            prepare(given.model, settings)
+        with chatter_to(folder / "prepare.log"):
+            prepare(given.model, settings, embeddings=given.embeddings)
+            remarked = _remarks(given.model, settings) if given.remarks else []
     except ClassyardError as error:
         return _refuse(str(error))
     except Exception as error:  # noqa: BLE001 - one line is the contract; the log has the rest
         said = str(error) if isinstance(error, OSError) else repr(error)
         return _refuse(f"model '{given.model}' cannot be prepared: {said}")
+    for line in remarked:
+        print(printable(line, 1000))  # noqa: T201 - the contract
     return 0
+
+
+def _remarks(name: str, settings: Settings) -> list[str]:
+    from worker.engines.choose import load_engine
+    from worker.engines.hints import remarks
+
+    spec = read_model(name, settings.models_path)
+    return remarks(load_engine(spec, settings), spec)
 
 
 def _refuse(reason: str) -> int:
@@ -67,7 +90,7 @@ def _refuse(reason: str) -> int:
     return 1
 
 
-def prepare(name: str, settings: Settings) -> None:
+def prepare(name: str, settings: Settings, *, embeddings: bool = False) -> None:
     """Make sure that the model can be served here.
 
     Raises:
@@ -76,18 +99,23 @@ def prepare(name: str, settings: Settings) -> None:
     _configure_keras(settings)
     spec = read_model(name, settings.models_path)
     if spec.application and not spec.weights.exists():
-        from worker.engines.network import download_weights
+        from worker.engines.reading import download_weights
 
-        with _locked(settings.home / "converted" / "download.lock"):
+        with locked(settings.home / "converted" / "download.lock"):
             download_weights(spec)
         spec = read_model(name, settings.models_path)
     check_files(spec)
-    target = prepared_file(spec, settings)
-    with _locked(target.with_suffix(".lock")):
-        if serving_engine(settings) == "keras":
-            _prove_keras(spec, settings, target)
-        elif not _prove_converted(spec, settings, target):
-            _convert(spec, settings, target)
+    if spec.members:
+        for member in spec.members:
+            prepare(member.name, settings, embeddings=embeddings)
+        return
+    target = prepared_file(spec, settings, embeddings=embeddings)
+    task = Task(spec, settings, target, embeddings)
+    with locked(target.with_suffix(".lock")):
+        if engine_of(spec, settings) == "keras":
+            _prove_keras(task)
+        elif not _prove_converted(task):
+            (_adopt if spec.source == "tflite" else _convert)(task)
 
 
 def _configure_keras(settings: Settings) -> None:
@@ -99,12 +127,13 @@ def _configure_keras(settings: Settings) -> None:
         environment["CUDA_VISIBLE_DEVICES"] = "-1"
 
 
-def _convert(spec: ModelSpec, settings: Settings, target: Path) -> None:
+def _convert(task: Task) -> None:
     """Convert, compare with Keras, check, and only then publish."""
+    spec, settings = task.spec, task.settings
     try:
         from worker.engines.network import servable
 
-        model = servable(spec)
+        model = servable(spec, embeddings=task.embeddings)
     except ImportError as error:
         raise ModelError(
             f"model '{spec.name}' has to be converted once, which needs TensorFlow: "
@@ -112,40 +141,96 @@ def _convert(spec: ModelSpec, settings: Settings, target: Path) -> None:
         ) from error
     from worker.engines.litert import convert, load_litert
 
-    with _publishing(target) as draft:
+    with publishing(task.target) as draft:
         draft.write_bytes(convert(model, spec))
         engine = load_litert(spec, draft)
         pictures = _trial_pictures(spec, settings)
+        # A network built for a number of pictures gets whole batches: some pictures twice.
+        short = -len(pictures) % (model.input_shape[0] or 1)
+        pictures = np.resize(pictures, (len(pictures) + short, *pictures.shape[1:]))
         ours = engine.predict(pictures)
-        theirs = np.asarray(model.predict_on_batch(pictures))
-        difference = float(np.abs(ours - theirs).max())
+        number = model.input_shape[0] or len(pictures)
+        theirs = np.concatenate(
+            [
+                np.asarray(model.predict_on_batch(pictures[start : start + number]))
+                for start in range(0, len(pictures), number)
+            ]
+        )
+        # An embedding's numbers may be of any size: their differences are relative to that.
+        scale = np.maximum(1.0, np.abs(theirs).max(axis=1, keepdims=True))
+        difference = float((np.abs(ours - theirs) / scale).max())
         if not difference <= AGREEMENT:  # also refuses NaN
             raise ModelError(
                 f"model '{spec.name}' answers otherwise once converted to LiteRT "
                 f"(by {difference:.1e}): set CLASSYARD_ENGINE=keras"
             )
-        self_check(engine, spec, settings.image_limits)
+        try:
+            self_check(engine, spec, settings.image_limits)
+        except ModelError as error:
+            raise with_hint(error, spec, settings.image_limits, ask_keras) from error
+        _require_unchanged(spec, settings)
+        _describe(spec, task.target)
 
 
-def _prove_converted(spec: ModelSpec, settings: Settings, target: Path) -> bool:
+def _adopt(task: Task) -> None:
+    """Keep a `.tflite` file that proved itself: jobs go on with it when the user's is replaced."""
+    from worker.engines.flatbuffer import load_flatbuffer
+
+    spec, settings = task.spec, task.settings
+    with publishing(task.target) as draft:
+        shutil.copyfile(spec.weights, draft)
+        engine = load_flatbuffer(spec, draft, embeddings=task.embeddings)
+        try:
+            self_check(engine, spec, settings.image_limits)
+        except ModelError as error:
+            raise with_hint(
+                error,
+                spec,
+                settings.image_limits,
+                lambda other, pixels: load_flatbuffer(other, draft).predict(pixels),
+            ) from error
+        _require_unchanged(spec, settings)
+        _describe(spec, task.target)
+
+
+def _describe(spec: ModelSpec, target: Path) -> None:
+    """Write what else is needed to answer with a network, before the network itself is there."""
+    with publishing(description_of(target)) as draft:
+        draft.write_text(describe_kept(spec), "utf-8")
+
+
+def _require_unchanged(spec: ModelSpec, settings: Settings) -> None:
+    """Refuse what was read while somebody replaced the files: it may be a bit of both.
+
+    Raises:
+        ModelError: if the model is another one by now.
+    """
+    if read_model(spec.name, settings.models_path).fingerprint != spec.fingerprint:
+        raise ModelError(f"model '{spec.name}' was replaced while it was prepared: try again")
+
+
+def _prove_converted(task: Task) -> bool:
     """Check what is there already, perhaps since a moment ago; False if that is no whole network."""
-    from worker.engines.litert import load_litert
+    from worker.engines.choose import load_prepared
 
-    if not target.exists():
+    if not task.target.exists():
         return False
     try:
-        engine = load_litert(spec, target)
+        engine = load_prepared(task.spec, task.target, embeddings=task.embeddings)
     except ModelError:
         return False
-    self_check(engine, spec, settings.image_limits)
+    self_check(engine, task.spec, task.settings.image_limits)
     return True
 
 
-def _prove_keras(spec: ModelSpec, settings: Settings, target: Path) -> None:
+def _prove_keras(task: Task) -> None:
     from worker.engines.keras import load_keras
 
-    with _publishing(target):
-        self_check(load_keras(spec, settings, Child()), spec, settings.image_limits)
+    spec, settings = task.spec, task.settings
+    with publishing(task.target):
+        engine = load_keras(spec, settings, Child(), embeddings=task.embeddings)
+        self_check(engine, spec, settings.image_limits)
+        _require_unchanged(spec, settings)
 
 
 def _trial_pictures(spec: ModelSpec, settings: Settings) -> NDArray[np.uint8]:
@@ -155,50 +240,6 @@ def _trial_pictures(spec: ModelSpec, settings: Settings) -> NDArray[np.uint8]:
     noise = random.integers(0, 256, shape, np.uint8)
     known = check_pixels(spec, settings.image_limits)
     return noise if known is None else np.concatenate([noise, known])
-
-
-@contextmanager
-def _publishing(target: Path) -> Iterator[Path]:
-    """Yield a draft that becomes `target`, whole and on disk, unless the block fails."""
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix="draft-")
-    draft = Path(name)
-    try:
-        yield draft
-        os.fsync(handle)
-        draft.replace(target)
-    finally:
-        os.close(handle)
-        draft.unlink(missing_ok=True)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Wait until no other process prepares the same thing; the kernel unlocks if we die."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-@contextmanager
-def _chatter_to(log: Path) -> Iterator[None]:
-    """Send all that libraries write to the terminal, from Python or C++, to a log file."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    kept = [(stream, os.dup(stream)) for stream in (1, 2)]
-    with log.open("w") as file:
-        for stream, _ in kept:
-            os.dup2(file.fileno(), stream)
-        try:
-            yield
-        except BaseException:
-            traceback.print_exc()
-            raise
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            for stream, copy in kept:
-                os.dup2(copy, stream)
-                os.close(copy)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from core.errors import Code
 from core.types import Classification, Failure, StageSeconds
+from worker.answering import Answering
 from worker.contenthash import hash_of
 from worker.decode import Decoded, decode, prepare
 from worker.pipeline.fetching import FetchAhead, Opened
@@ -76,6 +77,7 @@ class Pipeline:
         prepare(settings.image_limits)
         self._engine = engine
         self._spec = spec
+        self._answering = Answering(spec)
         self._settings = settings
         self._beat = beat
         self._call_size = min(settings.batch_size or engine.batch_size, engine.batch_size)
@@ -113,7 +115,7 @@ class Pipeline:
         seconds = StageSeconds()
         outcomes: dict[str, Outcome] = {}
         predictor = Predictor(
-            self._engine, self._spec.labels, top_k, self._settings.pass_on, self._call_size
+            self._engine, self._answering, top_k, self._settings.pass_on, self._call_size
         )
 
         def answer(pictures: list[Picture], batch: NDArray[np.uint8]) -> dict[str, Outcome]:

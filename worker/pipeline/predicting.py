@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.errors import Code
-from core.types import Classified, Failure, Prediction
-from worker.topk import finite_rows, top_k
+from core.types import Classified, Failure
+from worker.topk import finite_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from core.types import Outcome
+    from worker.answering import Answering
     from worker.engines.base import Engine
 
 
@@ -36,14 +37,14 @@ class Predictor:
     def __init__(
         self,
         engine: Engine,
-        labels: Sequence[str],
+        answering: Answering,
         top_k: int,
         pass_on: tuple[type[Exception], ...],
         call_size: int,
     ) -> None:
         self._engine = engine
         self._call_size = call_size
-        self._labels = labels
+        self._answering = answering
         self._top_k = top_k
         self._pass_on = pass_on
         self._answered = False
@@ -84,7 +85,7 @@ class Predictor:
 
     def _scores(self, batch: NDArray[np.uint8], beat: Callable[[], None]) -> NDArray[np.float32]:
         """Score the batch in as many calls as the engine needs."""
-        wanted = (len(batch), len(self._labels))
+        wanted = (len(batch), self._answering.classes + self._engine.embedding_size)
         scores = np.empty(wanted, np.float32)
         for start in range(0, len(batch), self._call_size):
             part = batch[start : start + self._call_size]
@@ -103,16 +104,28 @@ class Predictor:
         self, pictures: Sequence[Picture], scores: NDArray[np.float32]
     ) -> Iterator[tuple[str, Outcome]]:
         finite = finite_rows(scores).tolist()
-        indices, best = (part.tolist() for part in top_k(scores, self._top_k))
-        for row, picture in enumerate(pictures):
+        classes = self._answering.classes
+        answers = self._answering.answer(scores[:, :classes], self._top_k)
+        embeddings = _compact(scores[:, classes:])
+        for row, (picture, predictions) in enumerate(zip(pictures, answers, strict=True)):
             if not finite[row]:
                 yield picture.uri, Failure(Code.MODEL_OUTPUT, "scores are not finite numbers")
                 continue
-            predictions = tuple(map(self._prediction, indices[row], best[row]))
             yield (
                 picture.uri,
-                Classified(predictions, picture.width, picture.height, picture.content_hash),
+                Classified(
+                    predictions,
+                    picture.width,
+                    picture.height,
+                    picture.content_hash,
+                    embeddings[row],
+                ),
             )
 
-    def _prediction(self, class_index: int, score: float) -> Prediction:
-        return Prediction(class_index, self._labels[class_index], score)
+
+def _compact(embeddings: NDArray[np.float32]) -> list[bytes | None]:
+    """Return each row as little-endian float16, cut to its range; None without numbers."""
+    if not embeddings.shape[1]:
+        return [None] * len(embeddings)
+    bound = float(np.finfo(np.float16).max)
+    return [row.tobytes() for row in np.clip(embeddings, -bound, bound).astype("<f2")]
