@@ -247,11 +247,9 @@ def file_cases() -> dict[str, Case]:
         "tflite, two outputs": Case(two, lambda x: binary(np.asarray(two(tf_mode(x))["b"])), fed, "name = 'b'\nactivation = 'sigmoid'", 2, save=write_tflite),
     }  # fmt: skip
     for kind in (tf.int8, tf.uint8):
+        save = lambda model, folder, kind=kind: write_tflite(model, folder, kind)  # noqa: E731
         found[f"tflite, {kind.name}"] = Case(
-            plain,
-            lambda x: call(plain, tf_mode(x)),
-            fed,
-            save=lambda model, folder, kind=kind: write_tflite(model, folder, kind),
+            plain, lambda x: call(plain, tf_mode(x)), fed, save=save
         )
     return found
 
