@@ -2,6 +2,7 @@
 # Images of Classyard, each with only what it needs, from the lock files:
 #   docker build --target producer    commands, migrations, metrics; no pixels, no network
 #   docker build --target flower      the same and Flower
+#   docker build --target web         the web page; no TensorFlow
 #   docker build --target worker      CPU worker on LiteRT, no TensorFlow (the default)
 #   docker build --target worker-gpu  GPU worker on TensorFlow with its own CUDA libraries
 # Models are converted while building (--build-arg MODELS="digits mobilenet_v2"), or mounted at run time.
@@ -33,6 +34,9 @@ RUN /opt/classyard/bin/pip install --require-hashes -r locks/flower.txt
 FROM build AS build-worker
 RUN /opt/classyard/bin/pip install --require-hashes -r locks/worker.txt
 
+FROM build AS build-web
+RUN /opt/classyard/bin/pip install --require-hashes -r locks/web.txt
+
 FROM build AS build-gpu
 RUN /opt/classyard/bin/pip install --require-hashes -r locks/gpu.txt
 
@@ -59,6 +63,14 @@ COPY --from=build /opt/classyard /opt/classyard
 FROM run AS flower
 COPY --from=build-flower /opt/classyard /opt/classyard
 CMD ["flower"]
+
+FROM run AS web
+COPY --from=build-web /opt/classyard /opt/classyard
+COPY --from=models --chown=10001:10001 /var/lib/classyard /var/lib/classyard
+# Dropped pictures are kept here: a volume begins with this folder's owner.
+RUN mkdir -p /var/lib/classyard/pictures
+ENV KERAS_HOME=/var/lib/classyard/keras
+CMD ["web"]
 
 FROM run AS worker-gpu
 COPY --from=build-gpu /opt/classyard /opt/classyard

@@ -30,6 +30,7 @@ for role in worker producer; do
 done
 
 password > "$folder/flower_password"
+password > "$folder/web_password"
 password > "$folder/grafana_password"
 # Read by the containers' own users; the folder keeps everybody else of this host away.
 chmod 444 "$folder"/*

@@ -49,13 +49,17 @@ class Machine:
     def __init__(self, folder: Path, database: str) -> None:
         self.folder = folder
         self.secrets = folder / "secrets"
-        self.ports = {name: str(free_port()) for name in ("redis", "sql", "flower", "yard", "own")}
+        self.ports = {
+            name: str(free_port()) for name in ("redis", "sql", "flower", "yard", "own", "web")
+        }
         self.prefix = f"t{uuid4().hex[:8]}"
         self.owner = make_url(database).set(drivername="postgresql")
         self.database = str(self.owner.database)
         subprocess.run(["sh", "deploy/secrets.sh", str(self.secrets)], cwd=ROOT, check=True)
         self.socket = self._socket()
-        (folder / "home").mkdir()  # as in the image; root's, so that nobody can write there
+        # As in the image: root's, so that nobody can write there but into the volume.
+        (folder / "home" / "pictures").mkdir(parents=True)
+        (folder / "home" / "pictures").chmod(0o777)
 
     def _socket(self) -> str:
         with psycopg.connect(self.owner.render_as_string(hide_password=False)) as connection:
@@ -76,13 +80,15 @@ class Machine:
             "/etc/classyard/roles.sql": str(self.folder / "grants.sql"),
             ":5555/": f":{self.ports['flower']}/",
             ":9464/": f":{self.ports['yard']}/",
+            "'127.0.0.1', 5550": f"'127.0.0.1', {self.ports['web']}",
             "/data": str(self.folder),
             "/var/lib/classyard": str(self.folder / "home"),
         }
 
     def container(self, name: str, **further: str) -> Container:
         own = {"CLASSYARD_FLOWER_PORT": self.ports["flower"]}
-        own |= {"CLASSYARD_METRICS_PORT": self.ports["yard"], **further}
+        own |= {"CLASSYARD_METRICS_PORT": self.ports["yard"]}
+        own |= {"CLASSYARD_WEB_PORT": self.ports["web"], **further}
         return Container(name, self.secrets, self.replaced, self.folder, own)
 
     def redis(self) -> subprocess.Popen[bytes]:
@@ -171,11 +177,11 @@ def test_the_yard_of_the_compose_file_works(machine: Machine) -> None:
     assert not healthy(worker), "no worker runs yet"
     running = {"worker": worker.start()}
     try:
-        for name in ("flower", "metrics"):
+        for name in ("flower", "metrics", "web"):
             running[name] = machine.container(name).start()
         until(lambda: healthy(worker), (machine.folder / "worker.log").read_text())
         _submit(machine, pictures)
-        for name in ("flower", "metrics"):
+        for name in ("flower", "metrics", "web"):
             until(lambda name=name: healthy(machine.container(name)), name)
         running["worker"].send_signal(signal.SIGTERM)
         assert running["worker"].wait(worker.stop_seconds()) == 0
@@ -200,7 +206,7 @@ def _submit(machine: Machine, pictures: Path) -> None:
 
 
 def test_every_image_runs_as_a_user_without_rights() -> None:
-    for target in ("producer", "flower", "worker", "worker-gpu"):
+    for target in ("producer", "flower", "web", "worker", "worker-gpu"):
         assert STAGES[target].user == "10001:10001"
         assert STAGES[target].entrypoint == ["classyard"]
     for target in ("worker", "worker-gpu"):
