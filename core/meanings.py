@@ -41,5 +41,8 @@ MEANINGS: Final = {
     Code.MODEL_OUTPUT: "The model answered with something that is no number.",
     Code.MODEL_UNAVAILABLE: "No worker could load the model.",
     Code.WORKER_CRASH: "The picture ended or hung the worker that read it.",
+    Code.ROBOTS_FORBIDDEN: "The server's robots.txt forbids it.",
+    Code.ARCHIVE_INVALID: "The archive is damaged, or its member is not there.",
+    Code.STORE_UNAVAILABLE: "The object store cannot be read from the worker.",
     Code.INTERNAL: "An error of Classyard's own.",
 }
