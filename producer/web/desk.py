@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from core.errors import ClassyardError, ModelError
 from core.modelfiles import check_files
-from core.modelspec import model_names, read_model
+from core.modelspec import read_model, served_names
 from core.prepare import prepared_file
 from core.types import Priority
 from producer.request import job_request
@@ -69,8 +69,8 @@ class ModelChoice:
 
 
 def model_choices(settings: Settings) -> list[ModelChoice]:
-    """Return all models, the usual one chosen, else the first that can be used."""
-    found = {name: _fault(name, settings) for name in model_names(settings.models_path)}
+    """Return the models that are here, the usual one chosen, else the first that can be used."""
+    found = {name: _fault(name, settings) for name in served_names(settings.models_path)}
     usable = [name for name, (_, fault) in found.items() if not fault]
     chosen = USUAL if USUAL in usable else next(iter(usable), "")
     return [
