@@ -163,7 +163,6 @@ class Models:
 
         settings = PipelineSettings(
             image_limits=self._settings.image_limits,
-            batch_size=self._settings.batch_size,
             fetch_ahead=self._settings.fetch_ahead,
             decode_threads=decode_threads(self._settings, self._child),
             pass_on=self._pass_on,

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from worker.engines.device import Wait
+
 
 class Device:
     """A device with memory for so many images; stands in for a GPU, which tests cannot count on."""
@@ -23,12 +25,20 @@ class Device:
     def __init__(self, room: int) -> None:
         self.room = room
         self.calls: list[int] = []
+        self.answered: list[int] = []
 
-    def predict_on_batch(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def begin(self, batch: NDArray[np.uint8]) -> Wait:
         self.calls.append(len(batch))
-        if len(batch) > self.room:
+        held = sum(self.calls) - sum(self.answered)
+        if held > self.room:
+            self.answered = list(self.calls)
             raise RuntimeError("RESOURCE_EXHAUSTED: failed to allocate 8 GiB")
-        return batch[:, 0, 0, :].astype(np.float32)
+
+        def wait() -> NDArray[np.float32]:
+            self.answered.append(len(batch))
+            return batch[:, 0, 0, :].astype(np.float32)
+
+        return wait
 
 
 def numbered(count: int) -> NDArray[np.uint8]:
@@ -37,7 +47,7 @@ def numbered(count: int) -> NDArray[np.uint8]:
 
 def test_a_batch_that_does_not_fit_is_halved_and_remembered(tmp_path: Path) -> None:
     device, memory = Device(room=5), tmp_path / "sizes" / "model-gpu0.json"
-    engine = KerasEngine(device, BatchSize(16, memory))
+    engine = KerasEngine(device.begin, BatchSize(16, memory))
     assert engine.predict(numbered(10))[:, 0].tolist() == list(range(10))
     assert engine.batch_size == 4
     assert device.calls == [16, 8, 4, 4, 4]  # and always the same shape, padded
@@ -45,8 +55,20 @@ def test_a_batch_that_does_not_fit_is_halved_and_remembered(tmp_path: Path) -> N
     assert BatchSize(2, memory).now == 2
 
 
+def test_two_calls_are_in_flight_and_must_fit_together(tmp_path: Path) -> None:
+    device, memory = Device(room=8), tmp_path / "size.json"
+    engine = KerasEngine(device.begin, BatchSize(8, memory), in_flight=2)
+    assert engine.batch_size == 16
+    assert engine.predict(numbered(19))[:, 0].tolist() == list(range(19))
+    assert engine.batch_size == 8
+    assert device.calls == [8, 8, 4, 4, 4, 4, 4]
+    device.room = 4  # somebody else took the rest
+    assert engine.predict(numbered(3))[:, 0].tolist() == [0, 1, 2]
+    assert device.calls[7:] == [4]
+
+
 def test_a_single_image_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
-    engine = KerasEngine(Device(room=0), BatchSize(2, tmp_path / "size.json"))
+    engine = KerasEngine(Device(room=0).begin, BatchSize(2, tmp_path / "size.json"))
     with pytest.raises(MemoryError, match="one image does not fit"):
         engine.predict(numbered(2))
 

@@ -7,7 +7,7 @@ device's memory is halved, and the size that did fit is remembered for the next 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     from core.modelspec import ModelSpec
     from core.settings import Settings
     from worker.engines.base import Child
+    from worker.engines.device import Begin
 
 #: Images in one call, unless `CLASSYARD_BATCH_SIZE` says otherwise. A CPU gains nothing from more.
 GPU_BATCH: Final = 64
 CPU_BATCH: Final = 8
+#: Calls at a time: one is copied to the device while it computes the other.
+GPU_IN_FLIGHT: Final = 2
 
 #: How TensorFlow, JAX, PyTorch and CUDA's allocators say it, and Python itself.
 _MEMORY_TYPES: Final = {"ResourceExhaustedError", "OutOfMemoryError", "MemoryError"}
@@ -32,17 +35,28 @@ _MEMORY_WORDS: Final = ("RESOURCE_EXHAUSTED", "out of memory", "failed to alloca
 
 
 class KerasEngine:
-    """A Keras model that is always called with the same number of images."""
+    """A Keras model that is always called with the same number of images.
 
-    def __init__(self, model: Any, size: BatchSize | FixedSize, embedding_size: int = 0) -> None:
-        self._model = model
-        self.embedding_size = embedding_size
+    `in_flight` calls are begun before the first one's scores are waited for.
+    """
+
+    def __init__(
+        self,
+        begin: Begin,
+        size: BatchSize | FixedSize,
+        *,
+        embedding_size: int = 0,
+        in_flight: int = 1,
+    ) -> None:
+        self._begin = begin
         self._size = size
+        self.embedding_size = embedding_size
+        self._in_flight = in_flight
 
     @property
     def batch_size(self) -> int:
-        """Most images that one call takes; shrinks when the device's memory is short."""
-        return self._size.now
+        """Images of the calls in flight together; shrinks when the device's memory is short."""
+        return self._size.now * self._in_flight
 
     def predict(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Score each image; see `Engine.predict`.
@@ -50,12 +64,12 @@ class KerasEngine:
         Raises:
             MemoryError: if not even a single image fits.
         """
-        parts = []
-        start = 0
-        while start < len(batch):
-            part = batch[start : start + self._size.now]
+        parts: list[NDArray[np.float32]] = []
+        rest = batch
+        while len(rest):
+            now = rest[: self.batch_size]
             try:
-                parts.append(self._call(part))
+                parts += self._score(now)
             except Exception as error:
                 if not out_of_memory(error):
                     raise
@@ -63,15 +77,23 @@ class KerasEngine:
                     raise MemoryError("one image does not fit into the device's memory") from error
                 self._size.halve()
             else:
-                start += len(part)
+                rest = rest[len(now) :]
         return np.concatenate(parts)
 
-    def _call(self, part: NDArray[np.uint8]) -> NDArray[np.float32]:
-        missing = self._size.now - len(part)
-        if missing:  # another shape would be compiled anew, which takes seconds
-            part = np.concatenate([part, np.zeros((missing, *part.shape[1:]), np.uint8)])
-        scores = np.asarray(self._model.predict_on_batch(part), np.float32)
-        return scores[: len(scores) - missing]
+    def _score(self, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """Begin all calls that the images need, then wait for their scores."""
+        size = self._size.now
+        calls = [images[start : start + size] for start in range(0, len(images), size)]
+        waits = [self._begin(_filled_up(call, size)) for call in calls]
+        return [wait()[: len(call)] for call, wait in zip(calls, waits, strict=True)]
+
+
+def _filled_up(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Return `size` images: another shape would be compiled anew, which takes seconds."""
+    missing = size - len(images)
+    if not missing:
+        return images
+    return np.concatenate([images, np.zeros((missing, *images.shape[1:]), np.uint8)])
 
 
 def out_of_memory(error: Exception) -> bool:
@@ -83,15 +105,14 @@ def out_of_memory(error: Exception) -> bool:
 def load_keras(
     spec: ModelSpec, settings: Settings, child: Child, *, embeddings: bool = False
 ) -> KerasEngine:
-    """Build the model on this child's device, compile it and run it once.
+    """Build the model on this child's device and run it once, which compiles it.
 
     Raises:
         ModelError: if Keras is not installed or cannot read the model.
     """
     device = _choose_device(child)
     try:
-        import keras
-
+        from worker.engines.device import make_begin
         from worker.engines.network import servable
 
         model = servable(spec, half=device != "cpu", embeddings=embeddings)
@@ -99,18 +120,18 @@ def load_keras(
         raise ModelError(
             "the keras engine needs Keras and TensorFlow: pip install 'classyard[tensorflow]'"
         ) from error
-    # XLA takes seconds to compile and pays on GPUs; JAX has nothing else; torch.compile needs a
-    # C++ compiler at run time.
-    jit = keras.backend.backend() == "jax" or (
-        keras.backend.backend() == "tensorflow" and device != "cpu"
-    )
-    model.compile(jit_compile=jit)
-    wanted = settings.batch_size or (CPU_BATCH if device == "cpu" else GPU_BATCH)
+    gpu = device != "cpu"
+    wanted = settings.batch_size or (GPU_BATCH if gpu else CPU_BATCH)
     fixed = model.input_shape[0]
     memory = settings.home / "batch-sizes" / f"{spec.fingerprint}-{device}.json"
     # A network built for a number of pictures gets that number, filled up, and cannot shrink.
     size = FixedSize(fixed) if fixed else BatchSize(wanted, memory)
-    engine = KerasEngine(model, size, model.output_shape[1] - len(spec.labels))
+    engine = KerasEngine(
+        make_begin(model, gpu=gpu),
+        size,
+        embedding_size=model.output_shape[1] - len(spec.labels),
+        in_flight=GPU_IN_FLIGHT if gpu else 1,
+    )
     shape = (1, spec.input.height, spec.input.width, spec.input.channels)
     engine.predict(np.zeros(shape, np.uint8))
     return engine

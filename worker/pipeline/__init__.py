@@ -45,14 +45,13 @@ GROUP: Final = 8
 class PipelineSettings:
     """How a pipeline works.
 
-    `batch_size` 0 means the engine's own. With `decode_threads`, pictures are decoded in threads, two
-    batches ahead of the model, and the model is called in a thread of its own: for an engine that
-    leaves this process's cores idle. `pass_on` are exceptions that are no image's fault though
+    With `decode_threads`, pictures are decoded in threads, two batches ahead of the model, and the
+    model is called in a thread of its own: for an engine that leaves this process's cores idle.
+    `pass_on` are exceptions that are no image's fault though
     they may surface in the middle of one (a time limit raised by a signal): never made a `Failure`.
     """
 
     image_limits: ImageLimits
-    batch_size: int = 0
     fetch_ahead: int = 16
     decode_threads: int = 0
     pass_on: tuple[type[Exception], ...] = ()
@@ -80,9 +79,7 @@ class Pipeline:
         self._answering = Answering(spec)
         self._settings = settings
         self._beat = beat
-        self._call_size = min(settings.batch_size or engine.batch_size, engine.batch_size)
-        alone = engine.batch_size == 1 and not settings.batch_size
-        size = GROUP if alone else self._call_size
+        size = GROUP if engine.batch_size == 1 else engine.batch_size
         shape = (size, spec.input.height, spec.input.width, spec.input.channels)
         self._turns = Turns(shape, aside=settings.decode_threads > 0)
         ahead = settings.fetch_ahead
@@ -94,7 +91,7 @@ class Pipeline:
     @property
     def batch_size(self) -> int:
         """Most images in one model call."""
-        return self._call_size
+        return self._engine.batch_size
 
     def classify(
         self,
@@ -114,9 +111,7 @@ class Pipeline:
         """
         seconds = StageSeconds()
         outcomes: dict[str, Outcome] = {}
-        predictor = Predictor(
-            self._engine, self._answering, top_k, self._settings.pass_on, self._call_size
-        )
+        predictor = Predictor(self._engine, self._answering, top_k, self._settings.pass_on)
 
         def answer(pictures: list[Picture], batch: NDArray[np.uint8]) -> dict[str, Outcome]:
             return dict(predictor.predict(pictures, batch, self._beat))

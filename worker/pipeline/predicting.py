@@ -40,10 +40,8 @@ class Predictor:
         answering: Answering,
         top_k: int,
         pass_on: tuple[type[Exception], ...],
-        call_size: int,
     ) -> None:
         self._engine = engine
-        self._call_size = call_size
         self._answering = answering
         self._top_k = top_k
         self._pass_on = pass_on
@@ -87,8 +85,9 @@ class Predictor:
         """Score the batch in as many calls as the engine needs."""
         wanted = (len(batch), self._answering.classes + self._engine.embedding_size)
         scores = np.empty(wanted, np.float32)
-        for start in range(0, len(batch), self._call_size):
-            part = batch[start : start + self._call_size]
+        size = self._engine.batch_size
+        for start in range(0, len(batch), size):
+            part = batch[start : start + size]
             try:
                 answer = self._engine.predict(part)
             finally:
