@@ -41,10 +41,6 @@ class Candid:
     flaw of the command, which ends a worker; an outage it waits out.
     """
 
-    #: redis-py asks every line that fails for these, and a line to a unix socket has none.
-    host = ""
-    port = 0
-
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
         """Read one answer.
 
@@ -57,6 +53,13 @@ class Candid:
             if isinstance(error, REFUSALS) or str(error).startswith("MISCONF"):
                 raise ConnectionError(f"Redis takes no writes: {error}") from error
             raise
+
+
+class Placeless:
+    """What redis-py asks of every line that fails, though one to a unix socket has none."""
+
+    host = ""
+    port = 0
 
 
 class QoS(redis.QoS):
@@ -108,7 +111,8 @@ class Channel(redis.Channel):
         self._require_connection()
         params: dict[str, Any] = super()._connparams(asynchronous)  # type: ignore[no-untyped-call]
         plain = params["connection_class"]
-        params["connection_class"] = type(plain.__name__, (Candid, plain), {})
+        # Last, so that a line that has a host keeps it.
+        params["connection_class"] = type(plain.__name__, (Candid, plain, Placeless), {})
         return params
 
     def _brpop_read(self, **options: Any) -> bool:

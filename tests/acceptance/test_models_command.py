@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from core.modelspec import read_model
+from core.prepare import prepared_file
 from tests.support.yard import ROOT
 from worker.engines.base import Child
 from worker.models import Models
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.tensorflow
 
 def own_tflite(ready: Yard, place: Path) -> Path:
     """The digits as a `.tflite` file that takes uint8: added without TensorFlow, so quickly."""
-    (converted,) = (ready.settings.home / "converted").glob("*.tflite")
+    converted = prepared_file(read_model("digits", ready.settings.models_path), ready.settings)
     shutil.copy(converted, place / "network.tflite")
     shutil.copy(DIGITS / "labels.txt", place / "labels.txt")
     return place / "network.tflite"
