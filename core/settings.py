@@ -188,7 +188,7 @@ class Settings(BaseSettings):
     dead_after: Seconds = Field(35, description="Seconds of silence after which a worker is dead")
     sweep_interval: Seconds = Field(15, description="Seconds between sweeps")
     lost_after: Seconds = Field(
-        60, description="Seconds after which a queued chunk without a message is lost"
+        30, description="Seconds after which a queued chunk without a message is lost"
     )
     max_attempts: int = Field(5, ge=3, description="Claims after which a chunk is given up")
 

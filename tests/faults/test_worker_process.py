@@ -110,7 +110,7 @@ def test_f1_a_killed_child_is_replaced_within_ten_seconds(
 def test_f1_what_a_killed_child_had_not_sent_yet_is_sent_within_ten_seconds(
     open_lab: Callable[..., Lab], rounds: Callable[[int, int], int]
 ) -> None:
-    """It held no chunk, and its next one was marked queued: the sweep would look in a minute."""
+    """It held no chunk, and its next one was marked queued: the sweep would look in half a minute."""
     lab = open_lab(**DEFAULT)
     n = rounds(1, 20)
     lab.dying_worker("before_send", n)
