@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
         said = str(error) if isinstance(error, OSError) else repr(error)
         return _refuse(f"model '{given.model}' cannot be prepared: {said}")
     for line in remarked:
-        print(printable(line, 1000))  # noqa: T201 - the contract
+        print(printable(line, 1000), flush=True)  # noqa: T201 - the contract
     return 0
 
 
@@ -86,7 +86,7 @@ def _remarks(name: str, settings: Settings) -> list[str]:
 
 
 def _refuse(reason: str) -> int:
-    print(printable(reason, 1000), file=sys.stderr)  # noqa: T201 - the contract
+    print(printable(reason, 1000), file=sys.stderr, flush=True)  # noqa: T201 - the contract
     return 1
 
 
