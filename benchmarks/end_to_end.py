@@ -26,7 +26,7 @@ def main() -> None:
     """Classify the same files in both, in turns; a job counts from its submission to its end."""
     made = parser(__doc__)
     made.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
-    made.add_argument("--images", type=int, default=1000)
+    made.add_argument("--images", type=int, default=2000)
     made.add_argument("--pairs", type=int, default=7)
     options = made.parse_args()
     count, pairs = (100, 2) if options.quick else (options.images, options.pairs)

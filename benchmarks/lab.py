@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from core.settings import Settings
     from db.queries import Progress
+    from producer.services import Service
     from producer.submit import Desk
-    from producer.yard import Service
 
 #: Seconds between looks at a job: seldom, for every look costs the machine that is being measured.
 LOOK = 0.25

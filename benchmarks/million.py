@@ -74,16 +74,17 @@ def main() -> None:
     mark = max(1, len(watch.children) // 20)
     growth = 100 * (max(watch.children[-mark:]) / max(watch.children[:mark]) - 1)
     status = Samples(tuple(looks))
-    note = f"{options.database}, {ended.chunks:,} chunks, {number(ended.rate)} images/s"
+    what = f"{count:,} stub images, {options.database}"
+    note = f"{ended.chunks:,} chunks, {number(ended.rate)} images/s"
     conclude(options, [
-        Figure(f"{count:,} stub images: rate of the last tenth / first tenth", level, "x", 0.9,
+        Figure(f"{what}: rate of the last tenth / first tenth", level, "x", 0.9,
                more_is_better=True, spread="n=1", note=note),
-        Figure(f"{count:,} stub images: Redis memory, greatest", max(watch.redis) / 2**20, "MiB", 64,
+        Figure(f"{what}: Redis memory, greatest", max(watch.redis) / 2**20, "MiB", 64,
                more_is_better=False, spread=f"{len(watch.redis)} looks"),
-        Figure(f"{count:,} stub images: growth of a child's memory", growth, "%", 5,
+        Figure(f"{what}: growth of a child's memory", growth, "%", 5,
                more_is_better=False, spread=f"{len(watch.children)} looks",
                note=f"ends at {number(watch.children[-1] / 2**20)} MiB"),
-        Figure(f"{count:,} stub images: status, the query", status.middle, "s", 0.2,
+        Figure(f"{what}: status, the query", status.middle, "s", 0.2,
                more_is_better=False, spread=status.spread),
     ])  # fmt: skip
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, exists, or_, select, update
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from core.types import Classification, Failure
 
 RESULTS: Table = Result.__table__  # type: ignore[assignment]
+#: Counter of the messages whose chunk is done, or held by somebody else.
+DUPLICATE: Final = "duplicates_dropped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +170,7 @@ def refused(connection: Connection, job_id: int, chunk_id: int, digest: str) -> 
     if row is None or row.digest != digest:
         return "messages_refused"
     stopped = row.status in {JobStatus.PAUSED, JobStatus.CANCELLED, JobStatus.FAILED}
-    return "stopped_dropped" if stopped else "duplicates_dropped"
+    return "stopped_dropped" if stopped else DUPLICATE
 
 
 def complete(

@@ -145,19 +145,6 @@ def failures_by_code(connection: Connection, job_id: int) -> list[tuple[str, int
     return [(str(code), number) for code, number in rows]
 
 
-def labels_by_count(connection: Connection, job_id: int, limit: int) -> list[tuple[str, int]]:
-    """Return the most frequent top-1 labels of a job."""
-    count = func.count()
-    rows = connection.execute(
-        select(Result.label, count)
-        .where(Result.job_id == job_id, Result.status == ResultStatus.OK)
-        .group_by(Result.label)
-        .order_by(count.desc(), Result.label)
-        .limit(limit)
-    )
-    return [(str(label), number) for label, number in rows]
-
-
 def _paged(
     database: Database, query: Select[Any], page: int, limit: int | None
 ) -> Iterator[Row[Any]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from broker.app import make_app
 from core.errors import ClassyardError
-from producer.yard import STOP_EXTRA, Service
+from producer.services import STOP_EXTRA, Service
 
 if TYPE_CHECKING:
     from core.settings import Settings
@@ -56,8 +56,8 @@ def run_flower(settings: Settings, password: str, *, read_only: bool) -> None:
             f"--port={settings.flower_port}",
             "--max-tasks=20000",  # a window, not a record: the record is SQL
             "--persistent=False",
-            # A row is a chunk: which, of how many, how many images, which model.
-            "--tasks-columns=name,args,state,received,runtime,worker",
+            # A row is a chunk: which, of how many, how many images, which model; the id opens its page.
+            "--tasks-columns=name,args,state,exception,received,runtime,worker,uuid",
             "--purge-offline-workers=300",
             *(["--read-only"] if read_only else []),
         ]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from core.settings import Settings
-    from producer.yard import Service
+    from producer.services import Service
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from celery import bootsteps, signals
-from celery.exceptions import WorkerShutdown
+from celery.exceptions import Ignore, WorkerShutdown
 from celery.worker import state
 from sqlalchemy.exc import DBAPIError
 
@@ -19,6 +19,7 @@ from core.modelspec import read_model
 from core.prepare import prepare_model
 from core.settings import read_settings
 from core.tracing import TRACEPARENT
+from db.chunks import DUPLICATE
 from db.session import open_database
 from worker.child import ChildProcess, Stop
 from worker.consumer import make_consumer
@@ -85,7 +86,12 @@ def _add_task(app: Celery, child: ChildProcess) -> None:
             log.warning("refused a message: %s", error, extra={"action": "message_refused"})
             child.refused()
             return "refused"
-        return child.runtime.process(message, _delivery(task.request))
+        delivery = _delivery(task.request)
+        ending = child.runtime.process(message, delivery)
+        if delivery.redelivered and ending == DUPLICATE:
+            # Not "succeeded": its child died the first time, and Flower shall go on saying so.
+            raise Ignore
+        return ending
 
 
 def _delivery(request: Any) -> Delivery:

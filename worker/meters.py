@@ -61,22 +61,23 @@ class Meters:
 
     def chunk(self, report: ChunkReport) -> None:
         """Count a message that has ended."""
-        self._chunks.labels(report.ending).inc()
+        work = report.work
+        self._chunks.labels(work.ending).inc()
         if report.redelivered:
             self._redeliveries.inc()
-        if report.attempts:
-            self._attempts.labels("1" if report.attempts > 1 else "0").inc()
-        if report.ending != DONE:
+        if work.attempts:
+            self._attempts.labels("1" if work.attempts > 1 else "0").inc()
+        if work.ending != DONE:
             return
-        model = report.model
-        self._images.labels(model, "ok", "").inc(report.images - report.failed)
-        for code, number in report.failures.items():
+        model = work.model
+        self._images.labels(model, "ok", "").inc(work.images - work.failed)
+        for code, number in work.failures.items():
             self._images.labels(model, "failed", code).inc(number)
-        if report.reused:
-            self._reused.labels(model).inc(report.reused)
+        if work.reused:
+            self._reused.labels(model).inc(work.reused)
         self._chunk_seconds.labels(model).observe(report.seconds)
-        self._chunk_images.labels(model).observe(report.images)
-        stages = {"claim": report.claim_seconds, **dataclasses.asdict(report.stages)}
+        self._chunk_images.labels(model).observe(work.images)
+        stages = {"claim": work.claim_seconds, **dataclasses.asdict(work.stages)}
         for stage, seconds in stages.items():
             self._stage_seconds.labels(model, stage).inc(seconds)
 

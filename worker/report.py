@@ -14,14 +14,11 @@ if TYPE_CHECKING:
 DONE, HANDED_BACK, STOPPED, DISCARDED = "done", "handed_back", "stopped", "discarded"
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkReport:
-    """How a message ended. `seconds` is the whole time, `stages` where it went."""
+@dataclass(slots=True)
+class Work:
+    """What was done for a message, filled in on the way; what is not filled in did not happen."""
 
-    ending: str
-    job_id: int
-    chunk_id: int
-    seconds: float
+    ending: str = HANDED_BACK
     model: str = ""
     attempts: int = 0
     images: int = 0
@@ -30,43 +27,55 @@ class ChunkReport:
     claim_seconds: float = 0.0
     stages: StageSeconds = field(default_factory=StageSeconds)
     error: str = ""
-    redelivered: bool = False
+    cause: Exception | None = None
 
     @property
     def failed(self) -> int:
         """Images that got an error code."""
         return sum(self.failures.values())
 
+
+@dataclass(frozen=True, slots=True)
+class ChunkReport:
+    """How a message ended. `seconds` is the whole time, `work.stages` where it went."""
+
+    job_id: int
+    chunk_id: int
+    redelivered: bool
+    seconds: float
+    work: Work
+
     def line(self) -> str:
         """Return the report for a person."""
-        what = f"job {self.job_id} chunk {self.chunk_id}: "
-        if self.ending == HANDED_BACK:
-            return f"{what}handed back, {self.error}"
-        if self.ending != DONE:
-            return what + self.ending.replace("_", " ")
-        failed = f", {self.failed} failed" if self.failed else ""
+        work, what = self.work, f"job {self.job_id} chunk {self.chunk_id}: "
+        if work.ending == HANDED_BACK:
+            return f"{what}handed back, {work.error}"
+        if work.ending != DONE:
+            return what + work.ending.replace("_", " ")
+        failed = f", {work.failed} failed" if work.failed else ""
         stages = ", ".join(f"{name} {part:.2f}" for name, part in self._stages().items())
-        return f"{what}{self.images} images in {self.seconds:.2f} s ({stages}){failed}"
+        return f"{what}{work.images} images in {self.seconds:.2f} s ({stages}){failed}"
 
     def fields(self) -> dict[str, Any]:
         """Return the report for a program: ids, counts, seconds. Never a URI."""
+        work = self.work
         told = {
             "action": "chunk",
-            "ending": self.ending,
+            "ending": work.ending,
             "job_id": self.job_id,
             "chunk_id": self.chunk_id,
             "seconds": round(self.seconds, 6),
             "redelivered": self.redelivered,
         }
-        if self.attempts:
-            told |= {"model": self.model, "attempts": self.attempts, "images": self.images}
-            told |= {"failed": self.failed, "reused": self.reused}
-            told |= {"claim_seconds": round(self.claim_seconds, 6)}
+        if work.attempts:
+            told |= {"model": work.model, "attempts": work.attempts, "images": work.images}
+            told |= {"failed": work.failed, "reused": work.reused}
+            told |= {"claim_seconds": round(work.claim_seconds, 6)}
             told |= {f"{name}_seconds": round(part, 6) for name, part in self._stages().items()}
-        return told | ({"error": self.error} if self.error else {})
+        return told | ({"error": work.error} if work.error else {})
 
     def _stages(self) -> dict[str, float]:
-        seconds = self.stages
+        seconds = self.work.stages
         return {
             "fetch": seconds.fetch,
             "decode": seconds.decode,

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from db.chunks import Claim, Outgoing, Terms
     from worker.message import ChunkMessage
     from worker.models import Models
-    from worker.telemetry import Delivery, Draft, Telemetry
+    from worker.report import Work
+    from worker.telemetry import Delivery, Telemetry
     from worker.watchdog import Watchdog
 
 log = logging.getLogger("classyard.worker")
@@ -78,31 +79,31 @@ class Runtime:
             ChunkError: if the chunk was handed back because of a failure of its own.
             StoppingError: if it was handed back because the worker stops.
         """
-        with self._telemetry.message(message, delivery) as draft:
-            draft.ending = self._process(message, draft)
-            return draft.ending
+        with self._telemetry.message(message, delivery) as work:
+            work.ending = self._process(message, work)
+            return work.ending
 
-    def _process(self, message: ChunkMessage, draft: Draft) -> str:
-        claimed = self._claim(message, draft)
+    def _process(self, message: ChunkMessage, work: Work) -> str:
+        claimed = self._claim(message, work)
         if claimed is None:
             return self._drop(message)
         terms = self._terms_of(message.job_id)
-        draft.model, draft.attempts = terms.model, claimed.attempts
-        classification = self._classify(message, claimed, terms, draft)
-        draft.stages = classification.seconds
-        following = self._record(message, claimed, terms, classification, draft)
+        work.model, work.attempts = terms.model, claimed.attempts
+        classification = self._classify(message, claimed, terms, work)
+        work.stages = classification.seconds
+        following = self._record(message, claimed, terms, classification, work)
         if following is None:
             self._write(workers.count, "commits_discarded")
             return DISCARDED
-        draft.images, draft.reused = len(classification.outcomes), classification.reused
-        draft.failures = _failures(classification)
+        work.images, work.reused = len(classification.outcomes), classification.reused
+        work.failures = _failures(classification)
         if classification.reused:
             self._write(workers.count, "images_reused", classification.reused)
         with self._telemetry.span("dispatch"):
             self._go_on(terms, following)
         return DONE
 
-    def _claim(self, message: ChunkMessage, draft: Draft) -> Claim | None:
+    def _claim(self, message: ChunkMessage, work: Work) -> Claim | None:
         started = perf_counter()
         with self._telemetry.span("claim"):
             claimed = self._write(
@@ -113,7 +114,7 @@ class Runtime:
                 self._owner,
                 self._lease,
             )
-        draft.claim_seconds = perf_counter() - started
+        work.claim_seconds = perf_counter() - started
         return claimed
 
     def _drop(self, message: ChunkMessage) -> str:
@@ -133,7 +134,7 @@ class Runtime:
         return self._terms[job_id]
 
     def _classify(
-        self, message: ChunkMessage, claimed: Claim, terms: Terms, draft: Draft
+        self, message: ChunkMessage, claimed: Claim, terms: Terms, work: Work
     ) -> Classification:
         """Classify, or hand the chunk back: with the failure counted, unless we are stopping."""
         try:
@@ -145,10 +146,10 @@ class Runtime:
                     return classify(self._database, terms, classifier, message.uris, self._stop)
         except StoppingError:
             self._write(chunks.hand_back, claimed, self._owner, None)
-            draft.ending = STOPPED
+            work.ending = STOPPED
             raise
         except Exception as error:  # noqa: BLE001  handed back with it, and raised again
-            self._fail(claimed, error, draft)
+            self._fail(claimed, error, work)
 
     def _record(
         self,
@@ -156,7 +157,7 @@ class Runtime:
         claimed: Claim,
         terms: Terms,
         classification: Classification,
-        draft: Draft,
+        work: Work,
     ) -> list[Outgoing] | None:
         """Record the outcomes; return the chunks to send next, None if the chunk was not ours."""
         started = perf_counter()
@@ -167,19 +168,19 @@ class Runtime:
                 )
         except StoppingError:
             # The database is away: once this worker is gone the sweep frees the chunk.
-            draft.ending = STOPPED
+            work.ending = STOPPED
             raise
         except Exception as error:  # noqa: BLE001  handed back with it, and raised again
-            self._fail(claimed, error, draft)
+            self._fail(claimed, error, work)
         finally:
-            draft.stages.record = perf_counter() - started
+            work.stages.record = perf_counter() - started
 
-    def _fail(self, claimed: Claim, error: Exception, draft: Draft) -> NoReturn:
+    def _fail(self, claimed: Claim, error: Exception, work: Work) -> NoReturn:
         failure = _failure(error)
         self._write(chunks.hand_back, claimed, self._owner, failure)
-        draft.error, draft.cause = f"{failure.code}: {failure.detail}", error
+        work.error, work.cause = f"{failure.code}: {failure.detail}", error
         # Not `from error`: events carry the traceback to Flower, and its text may name a signed URI.
-        raise ChunkError(draft.error) from None
+        raise ChunkError(work.error) from None
 
     def _write(
         self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs

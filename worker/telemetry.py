@@ -5,16 +5,15 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from core.tracing import Tracing
-from core.types import StageSeconds
-from worker.report import HANDED_BACK, ChunkReport
+from worker.report import ChunkReport, Work
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
     from worker.message import ChunkMessage
@@ -31,22 +30,6 @@ class Delivery:
     traceparent: str | None = None
 
 
-@dataclass(slots=True)
-class Draft:
-    """A report in the making; what is not filled in did not happen."""
-
-    ending: str = HANDED_BACK
-    model: str = ""
-    attempts: int = 0
-    images: int = 0
-    failures: Mapping[str, int] = field(default_factory=dict)
-    reused: int = 0
-    claim_seconds: float = 0.0
-    stages: StageSeconds = field(default_factory=StageSeconds)
-    error: str = ""
-    cause: Exception | None = None
-
-
 class Telemetry:
     """Writes, counts and traces; metrics and traces only where they are asked for."""
 
@@ -59,32 +42,24 @@ class Telemetry:
         return self._tracing.span(name)
 
     @contextmanager
-    def message(self, message: ChunkMessage, delivery: Delivery) -> Iterator[Draft]:
+    def message(self, message: ChunkMessage, delivery: Delivery) -> Iterator[Work]:
         """Tell of a message once it has ended, however that was; yields what to fill in."""
         started = perf_counter()
-        draft = Draft()
+        work = Work()
         ids = {"classyard.job_id": message.job_id, "classyard.chunk_id": message.chunk_id}
         with self._tracing.consumer("chunk", delivery.traceparent, ids) as span:
             try:
-                yield draft
+                yield work
             finally:
                 report = ChunkReport(
-                    ending=draft.ending,
-                    job_id=message.job_id,
-                    chunk_id=message.chunk_id,
-                    seconds=perf_counter() - started,
-                    model=draft.model,
-                    attempts=draft.attempts,
-                    images=draft.images,
-                    failures=draft.failures,
-                    reused=draft.reused,
-                    claim_seconds=draft.claim_seconds,
-                    stages=draft.stages,
-                    error=draft.error,
-                    redelivered=delivery.redelivered,
+                    message.job_id,
+                    message.chunk_id,
+                    delivery.redelivered,
+                    perf_counter() - started,
+                    work,
                 )
                 span.describe(report.fields())
-                self._tell(report, draft.cause, span.trace_id)
+                self._tell(report, span.trace_id)
 
     def loaded(self, model: str, seconds: float, batch_size: int) -> None:
         """Tell of a model that was loaded."""
@@ -102,10 +77,11 @@ class Telemetry:
         """Send what is left of the traces."""
         self._tracing.close()
 
-    def _tell(self, report: ChunkReport, cause: Exception | None, trace_id: str) -> None:
+    def _tell(self, report: ChunkReport, trace_id: str) -> None:
         fields = {**report.fields(), "child": os.getpid()}
         if trace_id:
             fields["trace_id"] = trace_id
+        cause = report.work.cause
         level = logging.WARNING if cause is not None else logging.INFO
         log.log(level, "%s", report.line(), exc_info=cause, extra=fields)
         if self.meters is not None:

@@ -14,8 +14,8 @@ from producer.cli import tables
 from producer.cli.options import JobArgument, JsonOption, TruthOption
 from producer.cli.pages import THUMBNAILS, ReportOption, check_page, write_page
 from producer.diff import diff as compare
+from producer.record import open_record
 from producer.score import score as compare_with_truth
-from producer.yard import open_record
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -28,13 +28,14 @@ from producer.cli.options import (
     out,
 )
 from producer.preflight import preflight
+from producer.record import open_record
 from producer.request import job_request
 from producer.sources import open_sources
 from producer.submit import Submission
 from producer.submit import submit as submit_job
 from producer.undone import Undone
 from producer.webhook import check_webhook
-from producer.yard import open_desk, open_record
+from producer.yard import open_desk
 
 if TYPE_CHECKING:
     from db.jobs import JobRequest

@@ -12,8 +12,9 @@ from core.settings import read_settings
 from db import queries
 from producer.cli import show
 from producer.cli.options import JobArgument, JsonOption, out
+from producer.record import open_record
 from producer.watch import look
-from producer.yard import open_desk, open_record
+from producer.yard import open_desk
 
 
 def list_jobs(

@@ -33,9 +33,10 @@ from producer.cli.options import (
 )
 from producer.cli.pages import ReportOption, check_page
 from producer.cli.report import write_report_page
+from producer.record import open_record
 from producer.request import job_request
 from producer.sources import open_sources
-from producer.yard import open_desk, open_record, worker_running
+from producer.yard import open_desk, worker_running
 
 if TYPE_CHECKING:
     from core.settings import Settings

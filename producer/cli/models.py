@@ -23,7 +23,7 @@ from producer.modelstore import Addition, add_model, remove_model
 if TYPE_CHECKING:
     from core.model import ModelSpec
 
-models_cli = typer.Typer(invoke_without_command=True, rich_markup_mode="rich")
+models_cli = typer.Typer(add_completion=False, invoke_without_command=True, rich_markup_mode="rich")
 
 
 @models_cli.callback()

@@ -15,7 +15,7 @@ from producer.cli import tables
 from producer.cli.options import JsonOption, interactive, out
 from producer.prune import find_old, moment_of
 from producer.prune import prune as delete_old
-from producer.yard import open_record
+from producer.record import open_record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ import typer
 from core.settings import read_settings
 from producer.cli.options import JobArgument, JsonOption
 from producer.cli.pages import THUMBNAILS, ThumbnailsOption, write_page
-from producer.yard import open_record
+from producer.record import open_record
 
 if TYPE_CHECKING:
     from core.settings import Settings

@@ -33,7 +33,7 @@ from producer.cli.filters import (
 )
 from producer.cli.options import JobArgument, err
 from producer.export import Format, format_of, read_layout, write_rows
-from producer.yard import open_record
+from producer.record import open_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,7 +12,8 @@ from core.settings import read_settings
 from producer import steer
 from producer.cli import show
 from producer.cli.options import JobArgument, JsonOption, out
-from producer.yard import open_desk, open_record
+from producer.record import open_record
+from producer.yard import open_desk
 
 
 def cancel(job: JobArgument, as_json: JsonOption = False) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from core.errors import ClassyardError
 from core.settings import LOOPBACK
 from producer.flower import USER, new_password
-from producer.yard import STOP_EXTRA, Service
+from producer.services import STOP_EXTRA, Service
 
 if TYPE_CHECKING:
     from core.settings import Settings

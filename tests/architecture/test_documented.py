@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import click
 import pytest
-from typer.main import get_command
+import typer
+from typer.core import TyperOption
 
 from core.errors import Code
 from core.settings import Settings
+from producer.cli.commands import COMMANDS as NAMES
 from producer.cli.commands import cli
 
 ROOT = Path(__file__).parent.parent.parent
-COMMANDS: dict[str, click.Command] = dict(get_command(cli).commands)  # type: ignore[attr-defined]
+CONTEXT = typer.Context(typer.main.get_command(cli))
+COMMANDS = {name: CONTEXT.command.get_command(CONTEXT, name) for name in NAMES}
 
 
 def text(*pages: str) -> str:
@@ -33,7 +35,7 @@ def test_a_command_and_its_options_have_help(name: str) -> None:
     command = COMMANDS[name]
     assert command.help
     for parameter in command.params:
-        if isinstance(parameter, click.Option):
+        if isinstance(parameter, TyperOption):
             assert parameter.help, f"{name} {parameter.opts[0]} has no help"
 
 

@@ -30,6 +30,7 @@ settings = read_settings(home=sys.argv[1])
 with embedded_redis(settings.home):
     ping(make_app(settings, patient=False))
 open_database("postgresql://nobody@localhost/none").close()
+cli(["--help"], standalone_mode=False)  # loads every command
 cli(["jobs"], standalone_mode=False)
 """
 

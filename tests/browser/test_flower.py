@@ -88,3 +88,21 @@ def test_the_worker_is_online_and_each_chunk_is_a_row(page: Page, yard: Yard) ->
     assert "SUCCESS" in shown
     assert "SECRET" not in page.content()
     assert "pictures.example" not in page.content()
+
+
+def test_a_chunk_that_kills_its_child_is_shown_as_a_failure(page: Page, yard: Yard) -> None:
+    job = yard.submit(["stub://crash/1"])
+    yard.finish(job)
+    # Two crashes, two messages: each failed, and none is told of as anything else.
+    base = page.url.split("/workers")[0].rstrip("/")
+    row = page.locator("#tasks-table tbody tr", has_text=f"job {job} chunk")
+
+    def told() -> bool:
+        page.goto(f"{base}/tasks")
+        page.locator("#tasks-table tbody tr").first.wait_for()
+        return row.count() > 0 and all("FAILURE" in text for text in row.all_inner_texts())
+
+    yard.until(told, 30, "the failures")
+    assert "its child process died" in row.first.inner_text()
+    row.first.locator("a[href*='/task/']").first.click()
+    page.locator(".detail-row", has_text="its child process died").first.wait_for()

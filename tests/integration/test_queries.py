@@ -72,9 +72,6 @@ def test_results_filtered(record: Record) -> None:
     assert positions(record, job, ResultFilter(min_score=0.5, limit=3)) == [0, 1, 2]
     assert positions(record, job, ResultFilter(min_score=0.51)) == []
     assert record.database.read(results.failures_by_code, job) == [("empty", 2), ("http_4xx", 1)]
-    counted = record.database.read(results.labels_by_count, job, 100)
-    assert sum(number for _, number in counted) == 20
-    assert dict(counted)[label] == len(of_label)
 
 
 @pytest.mark.parametrize("limit", [None, 3, 6, 7, 8, 100])

@@ -16,7 +16,7 @@ from sqlalchemy import text
 from core.errors import ClassyardError, UsageError
 from core.types import ChunkStatus, JobStatus, ResultStatus
 from db.prune import prune_slice
-from db.results import ResultFilter, failures_by_code, labels_by_count, stream_results
+from db.results import ResultFilter, failures_by_code, stream_results
 from producer.answers import answer, uncertain
 from producer.diff import diff
 from producer.export import Format, read_layout, write_rows
@@ -98,7 +98,6 @@ def test_the_least_sure_come_first(database: Database) -> None:
 def test_counts(database: Database) -> None:
     job = add_job(database, [*IMAGES, Image("x", code="empty"), Image("y", code="empty")])
     assert database.read(failures_by_code, job) == [("empty", 2), ("http_4xx", 1)]
-    assert database.read(labels_by_count, job, 2) == [("1", 2), ("2", 1)]
 
 
 def exported(database: Database, job: int, path: Path) -> None:

@@ -12,6 +12,7 @@ from core.errors import Code, SettingsError
 from core.modelparts import InputSpec
 from core.settings import ImageLimits
 from core.types import Failure
+from tests.support.kinds import STORED_AS
 from worker.decode import Decoded, decode, prepare
 
 LIMITS = ImageLimits(("JPEG", "PNG", "WEBP", "GIF", "BMP"), 50_000_000, 20_000)
@@ -21,18 +22,6 @@ SPEC = InputSpec(height=32, width=32)
 @pytest.fixture(autouse=True)
 def _prepared() -> None:
     prepare(LIMITS)
-
-
-UNDO = {
-    1: None,
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_90,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_270,
-}
 
 
 def photo(width: int, height: int, seed: int = 7) -> Image.Image:
@@ -132,7 +121,7 @@ def test_exif_orientation_gives_the_upright_pixels(
     image = photo(96, 64)
     options = {"quality": 100, "subsampling": 0} if format == "JPEG" else {"lossless": True}
     upright = decoded(stored(image, format, **options), spec)
-    raw = image if UNDO[orientation] is None else image.transpose(UNDO[orientation])
+    raw = image if STORED_AS[orientation] is None else image.transpose(STORED_AS[orientation])
     exif = Image.Exif()
     exif[0x0112] = orientation
     exif[0x010F] = "Classyard"
@@ -147,7 +136,7 @@ def test_exif_orientation_gives_the_upright_pixels(
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_tiff_orientation_is_applied_once(orientation: int) -> None:
     image = photo(96, 64)
-    raw = image if UNDO[orientation] is None else image.transpose(UNDO[orientation])
+    raw = image if STORED_AS[orientation] is None else image.transpose(STORED_AS[orientation])
     limits = ImageLimits(("TIFF",), 10**6, 1000)
 
     turned = decode(stored(raw, "TIFF", tiffinfo={0x0112: orientation}), SPEC, limits)
