@@ -17,7 +17,7 @@ from broker.app import CLASSIFY, make_app
 from core.errors import ClassyardError
 from core.modelspec import read_model
 from core.prepare import prepare_model
-from core.settings import read_settings
+from core.settings import Settings, read_settings
 from core.tracing import TRACEPARENT
 from db.chunks import DUPLICATE
 from db.session import open_database
@@ -33,8 +33,6 @@ from worker.telemetry import Delivery
 
 if TYPE_CHECKING:
     from celery import Celery, Task
-
-    from core.settings import Settings
 
 log = logging.getLogger("classyard.worker")
 
@@ -106,8 +104,9 @@ def _keeper_step(keeper: Keeper, settings: Settings) -> type[bootsteps.StartStop
         requires = ("celery.worker.components:Timer", "celery.worker.components:Pool")
 
         def start(self, worker: Any) -> None:
-            """Arrive, check the models to preload, start the timers."""
+            """Check formats, arrive, check the models to preload, start the timers."""
             try:
+                _check_formats(settings)
                 _arrive(keeper)
                 for name in settings.preload:
                     prepare_model(read_model(name, settings.models_path), settings)
@@ -118,6 +117,15 @@ def _keeper_step(keeper: Keeper, settings: Settings) -> type[bootsteps.StartStop
             keeper.keep(worker.timer)
 
     return KeeperStep
+
+
+def _check_formats(settings: Settings) -> None:
+    """Refuse formats that nothing here reads: else they would show with the first chunk only."""
+    if settings.formats == Settings.model_fields["formats"].default:
+        return  # known to be read: the parent stays small without Pillow
+    from worker.decode.readers import prepare
+
+    prepare(settings.image_limits)
 
 
 def _arrive(keeper: Keeper) -> None:

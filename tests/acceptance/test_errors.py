@@ -45,6 +45,13 @@ def jobs_in(yard: Yard) -> int:
     return int(count)
 
 
+def test_formats_that_nothing_reads_keep_a_worker_from_starting(bare: Yard) -> None:
+    with embedded_redis(bare.settings.home):
+        done = bare.command("worker", CLASSYARD_FORMATS="JPEG,PNGG")
+    assert done.code == 1
+    assert "classyard worker: CLASSYARD_FORMATS: no PNGG; of: " in done.err, done.err
+
+
 def test_models_that_cannot_be_served(bare: Yard, tmp_path: Path) -> None:
     picture = "file:///a.jpg"
     done = bare.command("run", picture, "--model", "nosuch")

@@ -70,12 +70,30 @@ def say(name, made, values, labels, thresholds=None):
     (folder / "labels.txt").write_text("\\n".join(labels) + "\\n")
     return np.asarray(made(values)).astype(float).tolist()
 
+def both(weights):
+    # An ensemble of two that also looks at the mirrored picture.
+    values = pixels((160, 160), "RGB", 0.875) / 255
+    made = [keras.models.load_model(root / name / "model.keras") for name in ("ripe", "riper")]
+    scores = [np.asarray(m(v), float) for m in made for v in (values, values[:, :, ::-1])]
+    return np.average(scores, axis=0, weights=np.repeat(weights, 2)).tolist()
+
 print(json.dumps({
     "ripe": say("ripe", network((160, 160, 3), 3, "softmax"), pixels((160, 160), "RGB", 0.875) / 255, ["green", "ripe", "rotten"]),
+    "riper": say("riper", network((160, 160, 3), 3, "softmax"), pixels((160, 160), "RGB", 0.875) / 255, ["green", "ripe", "rotten"]),
+    "both": both([1, 2]),
     "tumour": say("tumour", network((96, 128, 1), 1, "sigmoid"), pixels((96, 128), "L", 0) / 127.5 - 1, ["healthy", "tumour"], [0.2]),
     "beach": say("beach", network((64, 64, 3), 4, "sigmoid"),
         (pixels((64, 64), "RGB", 0.875) - [120, 115, 105]) / [60, 60, 65], ["dog", "person", "boat", "litter"], [0.5, 0.8, 0.5, 0.5]),
 }))
+"""
+
+BOTH = """
+[ensemble]
+members = ["ripe", "riper"]
+weights = [1, 2]
+
+[augment]
+flip = true
 """
 
 pytestmark = pytest.mark.tensorflow
@@ -121,6 +139,9 @@ def yard(pictures: Path) -> Iterator[tuple[Yard, dict[str, list[list[float]]]]]:
     assert done.returncode == 0, done.stderr[-2000:]
     for model, document in documents().items():
         (home / "models" / model / "model.toml").write_text(document, "utf-8")
+    shutil.copy(home / "models" / "ripe" / "model.toml", home / "models" / "riper")
+    (home / "models" / "both").mkdir()
+    (home / "models" / "both" / "model.toml").write_text(BOTH, "utf-8")
     with embedded_redis(home), Yard(read_settings(home=home, concurrency=1)) as opened:
         opened.worker()
         yield opened, json.loads(done.stdout.splitlines()[-1])
@@ -149,6 +170,16 @@ def test_one_of_several(yard: tuple[Yard, dict[str, list[list[float]]]], picture
         assert (index, label) == (best, labels[best])
         assert score == pytest.approx(scores[best], abs=5e-3)
         assert sum(rank[2] for rank in ranks) == pytest.approx(1, abs=1e-4)
+
+
+def test_an_ensemble_that_looks_twice(
+    yard: tuple[Yard, dict[str, list[list[float]]]], pictures: Path
+) -> None:
+    opened, plain = yard
+    labels = ["green", "ripe", "rotten"]
+    for (_, _, _, ranks), scores in zip(rows(opened, "both", pictures), plain["both"], strict=True):
+        found = {label: score for _, label, score in ranks}
+        assert [found[label] for label in labels] == pytest.approx(scores, abs=5e-3)
 
 
 def test_yes_or_no(yard: tuple[Yard, dict[str, list[list[float]]]], pictures: Path) -> None:
