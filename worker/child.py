@@ -6,9 +6,9 @@ import faulthandler
 import logging
 import time
 from multiprocessing import Value
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from billiard import current_process
+from billiard import current_process, pool
 from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy.exc import DBAPIError
 
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from db.session import Database
 
 log = logging.getLogger("classyard.worker")
+
+#: Tenths of a second that a child at its end waits for its parent.
+LAST_LOOKS: Final = 20
 
 
 class Stop:
@@ -82,6 +85,9 @@ class ChildProcess:
     def start(self, **_: Any) -> None:
         """Open everything. Called by Celery in each new child."""
         faulthandler.enable()
+        # A child that ends waits until its parent has read its results. A parent that stops reads
+        # none of a task that it had handed out just before, and waits for the child: for 30 s.
+        pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = LAST_LOOKS
         settings = self._settings
         watchdog = Watchdog(settings.stall_timeout)
         child = Child(index=current_process().index, count=self._app.conf.worker_concurrency)

@@ -10,6 +10,7 @@ import logging
 import random
 import subprocess
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,9 @@ class Keeper:
         self._next_beat = 0.0
         self._judge_from = 0.0
         self._courier: subprocess.Popen[bytes] | None = None
+        # While the children finish, Celery runs the timers in a thread beside the one that stops.
+        self._turn = threading.RLock()
+        self._departed = False
 
     def arrive(self) -> None:
         """Enter the workers' table; free what workers of this host held that died unnoticed.
@@ -91,7 +95,9 @@ class Keeper:
 
     def depart(self) -> None:
         """Leave the workers' table, so that nobody waits for us to be declared dead."""
-        self._guarded(lambda: self._database.write(workers.leave, self._info.id))
+        with self._turn:
+            self._guarded(lambda: self._database.write(workers.leave, self._info.id))
+            self._departed = True  # another sign of life would enter us again
         if self._exporting is not None:
             self._exporting.close()
 
@@ -146,7 +152,10 @@ class Keeper:
 
     def _guarded(self, work: Callable[[], object]) -> None:
         """Run `work`; a database or broker that is away now is there again at the next tick."""
-        try:
-            work()
-        except (ClassyardError, DBAPIError) as error:
-            log.warning("%s", str(error).splitlines()[0], extra={"action": "keeper_failed"})
+        with self._turn:
+            if self._departed:
+                return
+            try:
+                work()
+            except (ClassyardError, DBAPIError) as error:
+                log.warning("%s", str(error).splitlines()[0], extra={"action": "keeper_failed"})

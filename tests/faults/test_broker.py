@@ -79,8 +79,8 @@ def test_f4_a_worker_dies_between_message_and_claim(
 ) -> None:
     n = rounds(1, 20)
     for number in range(n):
-        lab.put(lab.naps(4, 0.001), chunk_size=4)
         victim = lab.dying_worker("before_claim", number + 1)
+        lab.put(lab.naps(4, 0.001), chunk_size=4)
         victim.process.wait(120)
     with lab.timed():
         lab.workers(1)
