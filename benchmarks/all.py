@@ -53,6 +53,8 @@ SCRIPTS = (
     ("sizes",),
     ("fleet",),
     ("report",),
+    ("webpage", "--database", "sqlite"),
+    ("webpage", "--database", "postgresql"),
 )
 
 
