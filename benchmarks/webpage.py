@@ -89,7 +89,7 @@ def _seconds(line: http.client.HTTPConnection, job: int, query: dict[str, str]) 
         answer = line.getresponse()
         page = answer.read()
         taken.append(time.perf_counter() - start)
-        if answer.status != http.HTTPStatus.OK or b"/pictures/" not in page:
+        if answer.status != http.HTTPStatus.OK or b'class="number"' not in page:
             raise RuntimeError(f"{query}: {answer.status}: {page[-500:]!r}")
     return Samples(tuple(taken))
 
