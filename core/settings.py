@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import ip_network
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -15,6 +14,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from core.errors import SettingsError
+from core.limits import FetchLimits, ImageLimits
 
 EngineName = Literal["auto", "litert", "keras", "stub"]
 LogFormat = Literal["console", "json"]
@@ -29,43 +29,6 @@ LISTS = (
     "preload", "schemes", "ports", "allow_nets", "roots", "formats", "buckets", "anonymous",
     "web_hosts",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class FetchLimits:
-    """Where an image may come from and what fetching it may cost."""
-
-    schemes: frozenset[str]
-    ports: frozenset[int]
-    networks: tuple[IPv4Network | IPv6Network, ...]
-    roots: tuple[Path, ...]
-    max_bytes: int
-    connect_timeout: float
-    read_timeout: float
-    total_timeout: float
-    min_rate: int
-    max_redirects: int
-    tries: int
-    per_host: int
-    user_agent: str
-    buckets: tuple[str, ...] = ()
-    anonymous: frozenset[str] = frozenset()
-    s3_endpoint: str = ""
-    rate_per_host: float = 0.0
-    robots: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ImageLimits:
-    """Which pictures are decoded at all."""
-
-    formats: tuple[str, ...]
-    max_pixels: int
-    max_side: int
-    max_tiff_pixels: int = 0
-    accept_truncated: bool = False
-    #: For one picture: a small progressive JPEG may ask for an hour.
-    seconds: float = 10.0
 
 
 class Settings(BaseSettings):

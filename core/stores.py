@@ -13,7 +13,7 @@ from core.errors import Code
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from core.settings import FetchLimits
+    from core.limits import FetchLimits
 
 #: Keys told at once by `pages`, where the store does not say how many itself.
 _PAGE: Final = 1000

@@ -29,7 +29,8 @@ from worker.fetch.timer import Timer
 from worker.fetch.uri import HttpUrl, parse
 
 if TYPE_CHECKING:
-    from core.settings import FetchLimits, Settings
+    from core.limits import FetchLimits
+    from core.settings import Settings
     from db.notices import DueNotice
     from db.queries import Progress
     from db.session import Database

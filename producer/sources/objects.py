@@ -14,7 +14,7 @@ from producer.sources.uris import fault_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from core.settings import FetchLimits
+    from core.limits import FetchLimits
 
 
 def is_prefix(uri: str) -> bool:

@@ -29,7 +29,7 @@ from producer.sources.uris import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from core.settings import FetchLimits
+    from core.limits import FetchLimits
 
 #: The argument that stands for standard input.
 STDIN: Final = "-"

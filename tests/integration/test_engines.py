@@ -25,8 +25,8 @@ from worker.engines.choose import load_engine
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from core.limits import ImageLimits
     from core.modelspec import ModelSpec
-    from core.settings import ImageLimits
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "producer" / "samples" / "digits"

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from core.errors import Code
-from core.settings import FetchLimits
+from core.limits import FetchLimits
 from core.types import Failure
 from worker.fetch import Fetcher
 

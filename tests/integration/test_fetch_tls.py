@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import Code
-from core.settings import FetchLimits
+from core.limits import FetchLimits
 from core.types import Failure
 from worker.fetch import Fetcher
 

@@ -15,7 +15,8 @@ from fsspec.implementations.memory import MemoryFileSystem
 from gcsfs.retry import HttpError
 
 from core.errors import Code, UsageError
-from core.settings import FetchLimits, read_settings
+from core.limits import FetchLimits
+from core.settings import read_settings
 from core.stores import explained
 from core.types import Failure
 from producer.sources import open_sources

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from core.errors import Code, SettingsError
+from core.limits import ImageLimits
 from core.modelparts import InputSpec
-from core.settings import ImageLimits
 from core.types import Failure
 from tests.support.kinds import STORED_AS
 from worker.decode import Decoded, decode, prepare

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from core.limits import ImageLimits
 from core.modelparts import InputSpec
-from core.settings import ImageLimits
 from worker.decode import Decoded, decode
 
 LIMITS = ImageLimits(("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM"), 50_000_000, 20_000)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from core.errors import Code
+from core.limits import ImageLimits
 from core.modelparts import InputSpec
-from core.settings import ImageLimits
 from core.types import Failure
 from tests.support.pictures import chunk, scans
 from worker.decode import Decoded, decode, prepare

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image, TiffImagePlugin
 
 from core.errors import Code
+from core.limits import ImageLimits
 from core.modelparts import InputSpec
-from core.settings import ImageLimits
 from core.types import Failure
 from worker.decode import Decoded, decode, prepare
 

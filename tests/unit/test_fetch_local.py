@@ -12,7 +12,7 @@ from urllib.parse import quote_from_bytes
 import pytest
 
 from core.errors import Code
-from core.settings import FetchLimits
+from core.limits import FetchLimits
 from core.types import Failure
 from worker.fetch import Fetcher, local
 

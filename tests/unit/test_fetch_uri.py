@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import Code
-from core.settings import FetchLimits
+from core.limits import FetchLimits
 from worker.fetch.refusal import Refused
 from worker.fetch.uri import URI_LIMIT, FilePath, HttpUrl, parse
 

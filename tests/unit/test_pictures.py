@@ -10,8 +10,9 @@ import pytest
 from PIL import Image, ImageFile
 
 from core.errors import Code
+from core.limits import ImageLimits
 from core.modelparts import InputSpec
-from core.settings import ImageLimits, read_settings
+from core.settings import read_settings
 from core.types import Failure
 from tests.support.kinds import KINDS, file, photo
 from worker.decode import Decoded, decode, prepare

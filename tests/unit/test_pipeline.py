@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 
 from core.errors import Code, SettingsError
+from core.limits import ImageLimits
 from core.modelparts import InputSpec, OutputSpec
 from core.modelspec import ModelSpec
-from core.settings import ImageLimits
 from core.types import Classified, Failure
 from worker.pipeline import Pipeline, PipelineSettings
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.ImageFile import ImageFile
 
-    from core.settings import ImageLimits
+    from core.limits import ImageLimits
 
 __all__ = ["Decoded", "decode", "prepare"]
 

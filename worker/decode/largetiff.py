@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from PIL.TiffImagePlugin import TiffImageFile
 
-    from core.settings import ImageLimits
+    from core.limits import ImageLimits
 
 _WIDTH, _HEIGHT, _OFFSETS, _COUNTS, _ROWS = 256, 257, 273, 279, 278
 _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_COUNTS = 322, 323, 324, 325

@@ -10,7 +10,7 @@ from PIL import Image, ImageFile
 from core.errors import SettingsError
 
 if TYPE_CHECKING:
-    from core.settings import ImageLimits
+    from core.limits import ImageLimits
 
 
 def prepare(limits: ImageLimits) -> None:

@@ -12,7 +12,7 @@ from core.types import Failure
 from worker.decode import shrink
 
 if TYPE_CHECKING:
-    from core.settings import ImageLimits
+    from core.limits import ImageLimits
 
 #: Pictures of so few pixels are kept as they are: JPEG would smear them, and saves nothing.
 _TINY: Final = 64 * 64

@@ -16,8 +16,8 @@ TOLERANCE: Final = 0.02
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from core.limits import ImageLimits
     from core.modelspec import ModelSpec
-    from core.settings import ImageLimits
     from worker.engines.base import Engine
 
 

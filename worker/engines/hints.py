@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from core.limits import ImageLimits
     from core.model import ModelSpec
-    from core.settings import ImageLimits
     from worker.engines.base import Engine
 
 _PREPROCESSINGS: Final = ("unit", "tf", "torch", "caffe", "none")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from core.settings import FetchLimits
+    from core.limits import FetchLimits
     from worker.fetch.archives import ArchiveReader
     from worker.fetch.dns import Resolve
     from worker.fetch.http import HttpClient

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
 
-    from core.settings import FetchLimits
+    from core.limits import FetchLimits
     from worker.fetch.timer import Timer
 
 #: Connections open at once, idle ones included, and how long an idle one is kept.

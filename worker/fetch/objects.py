@@ -10,7 +10,7 @@ from core.stores import Store, StoreError
 from worker.fetch.refusal import Refused
 
 if TYPE_CHECKING:
-    from core.settings import FetchLimits
+    from core.limits import FetchLimits
     from worker.fetch.uri import ObjectKey
 
 

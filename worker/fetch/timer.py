@@ -11,7 +11,7 @@ from worker.fetch.refusal import Refused
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from core.settings import FetchLimits
+    from core.limits import FetchLimits
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from core.errors import Code
 from worker.fetch.refusal import Refused
 
 if TYPE_CHECKING:
-    from core.settings import FetchLimits
+    from core.limits import FetchLimits
 
 #: Longest URI read at all, in characters.
 URI_LIMIT: Final = 8192

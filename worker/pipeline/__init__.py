@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from core.limits import ImageLimits
     from core.modelspec import ModelSpec
-    from core.settings import ImageLimits
     from core.types import Classified, Outcome
     from worker.engines.base import Engine
     from worker.fetch import Fetcher
