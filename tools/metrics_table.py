@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pages import between, write
 
 from core.metrics import WORKER_METRICS, YARD_METRICS
 
@@ -31,24 +32,9 @@ def with_tables(page: str) -> str:
     """Return the page with the tables as they must be now."""
     for name, metrics in TABLES.items():
         begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
-        before, _, rest = page.partition(begin)
-        _, _, after = rest.partition(end)
-        page = f"{before}{begin}{table(metrics)}{end}{after}"
+        page = between(page, begin, end, table(metrics))
     return page
 
 
-def main() -> None:
-    """Write the tables, or complain that they are stale."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if stale")
-    check = parser.parse_args().check
-    page = PAGE.read_text("utf-8")
-    wanted = with_tables(page)
-    if page != wanted:
-        if check:
-            raise SystemExit(f"{PAGE.name} is stale: run python tools/metrics_table.py")
-        PAGE.write_text(wanted, "utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    write(PAGE, with_tables, __doc__)

@@ -5,11 +5,12 @@ The names, defaults and meanings come from `core.settings`, the headings from it
 
 from __future__ import annotations
 
-import argparse
 import inspect
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pages import between, write
 
 from core.settings import Settings
 
@@ -59,23 +60,8 @@ def default(name: str) -> str:
 
 def with_table(page: str) -> str:
     """Return the page with the table as it must be now."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}{table()}{END}{after}"
-
-
-def main() -> None:
-    """Write the table, or complain that it is stale."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if stale")
-    check = parser.parse_args().check
-    page = PAGE.read_text("utf-8")
-    wanted = with_table(page)
-    if page != wanted:
-        if check:
-            raise SystemExit(f"{PAGE.name} is stale: run python tools/settings_table.py")
-        PAGE.write_text(wanted, "utf-8")
+    return between(page, BEGIN, END, table())
 
 
 if __name__ == "__main__":
-    main()
+    write(PAGE, with_table, __doc__)
