@@ -1,11 +1,13 @@
 """What was prepared is kept under its fingerprint: a job goes on with it when the model is replaced.
 
-Beside the network (`HOME/converted/FINGERPRINT-N.tflite`) lies what else is needed to answer with it.
+Beside what says that a model is ready (for LiteRT the network itself, `HOME/converted/FINGERPRINT-N.tflite`)
+lies what else is needed to answer with it. Of a network that Keras serves, a copy is kept.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,16 +16,26 @@ from core.modelparts import AugmentSpec, InputSpec, OutputSpec
 from core.modelspec import ModelSpec
 
 if TYPE_CHECKING:
+    from core.prepare import ServingEngine
     from core.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A model as it was when it was prepared, and its network."""
+    """A model as it was when it was prepared: its network and engine, or its members."""
 
     spec: ModelSpec
     path: Path
     embeddings: bool
+    engine: ServingEngine = "litert"
+    members: tuple[Kept, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the network's files."""
+        if self.members:
+            return sum(member.size for member in self.members)
+        return self.spec.size if self.engine == "keras" else self.path.stat().st_size
 
 
 def describe_kept(spec: ModelSpec) -> str:
@@ -36,6 +48,8 @@ def describe_kept(spec: ModelSpec) -> str:
         "input": spec.input.model_dump(),
         "output": spec.output.model_dump(),
         "augment": spec.augment.model_dump(),
+        "members": [member.fingerprint for member in spec.members],
+        "shares": spec.shares,
     }
     return json.dumps(document)
 
@@ -45,25 +59,90 @@ def description_of(prepared: Path) -> Path:
     return prepared.with_suffix(".json")
 
 
+def copy_of(prepared: Path) -> Path:
+    """Return the folder with the copy of a network that Keras serves."""
+    return prepared.with_suffix(".kept")
+
+
+def keep_ensemble(spec: ModelSpec, settings: Settings) -> None:
+    """Write down what an ensemble is made of; its members are kept by themselves."""
+    path = _ensemble_file(spec.fingerprint, settings)
+    if path.exists():
+        return
+    draft = path.with_suffix(f".draft-{os.getpid()}")
+    draft.write_text(describe_kept(spec), "utf-8")
+    draft.replace(path)
+
+
 def read_kept(fingerprint: str, settings: Settings, *, embeddings: bool = False) -> Kept | None:
     """Return the model that was prepared under a fingerprint; None if it is not there, or not whole."""
-    from core.prepare import prepared_name
+    from core.prepare import prepared_name, serving_engine
 
-    prepared = settings.home / "converted" / prepared_name(fingerprint, "litert", embeddings)
+    together = _read_ensemble(fingerprint, settings)
+    if together is not None:
+        return together
+    engines: tuple[ServingEngine, ...] = ("litert",)
+    if serving_engine(settings) == "keras":
+        engines = ("keras", "litert")  # `.tflite` files are run by LiteRT everywhere
+    for engine in engines:
+        prepared = settings.home / "converted" / prepared_name(fingerprint, engine, embeddings)
+        document = _read(description_of(prepared))
+        if document is None or not prepared.is_file():
+            continue
+        if engine == "litert":
+            spec = _spec(document, Path(document["network"]))
+            return Kept(spec, prepared, embeddings)
+        spec = _spec(document, copy_of(prepared) / document["network"])
+        if spec.weights.exists() and spec.fingerprint == fingerprint:
+            return Kept(spec, spec.weights, embeddings, engine)
+    return None
+
+
+def _read_ensemble(fingerprint: str, settings: Settings) -> Kept | None:
+    path = _ensemble_file(fingerprint, settings)
+    document = _read(path)
+    if document is None:
+        return None
+    members = [read_kept(member, settings) for member in document["members"]]
+    whole = tuple(member for member in members if member is not None)
+    if len(whole) < len(members):
+        return None
+    specs = tuple(member.spec for member in whole)
+    spec = _spec(document, Path(document["network"]), specs, tuple(document["shares"]))
+    return Kept(spec, path, embeddings=False, members=whole)
+
+
+def _ensemble_file(fingerprint: str, settings: Settings) -> Path:
+    return settings.home / "converted" / f"{fingerprint}.ensemble.json"
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """Return a description; None if there is none, or it is not one of ours."""
     try:
-        document = json.loads(description_of(prepared).read_text("utf-8"))
-        spec = ModelSpec(
-            name=document["name"],
-            description="",
-            application=document["application"],
-            folder=prepared.parent,
-            weights=Path(document["network"]),
-            labels=tuple(document["labels"]),
-            input=InputSpec.model_validate(document["input"]),
-            output=OutputSpec.model_validate(document["output"]),
-            check=None,
-            augment=AugmentSpec.model_validate(document["augment"]),
-        )
+        document = json.loads(path.read_text("utf-8"))
+        _spec(document, Path(document["network"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return Kept(spec, prepared, embeddings) if prepared.is_file() else None
+    return dict(document)
+
+
+def _spec(
+    document: dict[str, Any],
+    weights: Path,
+    members: tuple[ModelSpec, ...] = (),
+    shares: tuple[float, ...] = (),
+) -> ModelSpec:
+    return ModelSpec(
+        name=document["name"],
+        description="",
+        application=document["application"],
+        folder=weights.parent,
+        weights=weights,
+        labels=tuple(document["labels"]),
+        input=InputSpec.model_validate(document["input"]),
+        output=OutputSpec.model_validate(document["output"]),
+        check=None,
+        augment=AugmentSpec.model_validate(document["augment"]),
+        members=members,
+        shares=shares,
+    )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from core.errors import ClassyardError, ModelError
+from core.kept import keep_ensemble
 from core.modelfiles import check_files
 from core.modelspec import read_model
 
@@ -118,7 +119,9 @@ def prepare_model(
             raise ModelError(f"model '{spec.name}' is an ensemble: it has no embeddings")
         for member in spec.members:
             prepare_model(member, settings, again=again)
-        return read_model(spec.name, settings.models_path)
+        spec = read_model(spec.name, settings.models_path)
+        keep_ensemble(spec, settings)
+        return spec
     check_files(spec, weights_needed=spec.application is None)
     ready = spec.weights.exists() and prepared_file(spec, settings, embeddings=embeddings).exists()
     if ready and not again:

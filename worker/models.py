@@ -141,16 +141,11 @@ class Models:
         return Loaded(self._pipeline(spec, engine), spec.size)
 
     def _load_kept(self, kept: Kept) -> Loaded:
-        from worker.engines.choose import load_prepared
+        from worker.engines.choose import load_kept
 
-        size = kept.path.stat().st_size
-        self._make_room(size)
-        return Loaded(
-            self._pipeline(
-                kept.spec, load_prepared(kept.spec, kept.path, embeddings=kept.embeddings)
-            ),
-            size,
-        )
+        self._make_room(kept.size)
+        engine = load_kept(kept, self._settings, self._child)
+        return Loaded(self._pipeline(kept.spec, engine), kept.size)
 
     def _make_room(self, size: int) -> None:
         """Let go of the models that were not used for longest until `size` bytes more will fit."""

@@ -243,17 +243,36 @@ def test_a_replaced_model_leaves_running_jobs_theirs(
     yard: tuple[Yard, dict[str, list[list[float]]]], pictures: Path
 ) -> None:
     opened, _ = yard
-    before = rows(opened, "ripe", pictures)
+    for model in ("ripe", "both"):  # what Keras is to serve is kept once it was prepared for it
+        checked = opened.command("models", "check", model, CLASSYARD_ENGINE="keras")
+        assert checked.code == 0, checked.err
+    before = {model: rows(opened, model, pictures) for model in ("ripe", "both")}
+    jobs = {}
+    for model, queue in (
+        ("ripe", "litert"),
+        ("both", "litert"),
+        ("ripe", "keras"),
+        ("both", "keras"),
+    ):
+        done = opened.command("submit", str(pictures), "-m", model, "--queue", queue, "--json")
+        jobs[int(json.loads(done.out)["job_id"])] = model
     folder = opened.settings.home / "models" / "ripe"
-    done = opened.command("submit", str(pictures), "--model", "ripe", "--queue", "later", "--json")
-    job = int(json.loads(done.out)["job_id"])
     (folder / "labels.txt").write_text("unripe\nripe\nrotten\n", "utf-8")
-    late = opened.worker(CLASSYARD_QUEUE="later")  # never saw the old model in memory
-    assert opened.finish(job) == "completed"
-    said = opened.sql("SELECT label FROM results WHERE job_id = :id ORDER BY position", id=job)
-    assert [label for (label,) in said] == [label for _, label, _, _ in before]
-    late.stop()
-    new = rows(opened, "ripe", pictures)
+    shutil.copy(folder / "labels.txt", folder.parent / "riper" / "labels.txt")
+    for engine in ("litert", "keras"):  # workers that never saw the old models in memory
+        late = opened.worker(CLASSYARD_QUEUE=engine, CLASSYARD_ENGINE=engine)
+        for job, model in list(jobs.items())[:2]:
+            assert opened.finish(job, 60) == "completed"
+            said = opened.sql(
+                "SELECT label, score FROM results WHERE job_id = :id ORDER BY position", id=job
+            )
+            for (label, score), (_, label_before, score_before, _) in zip(
+                said, before[model], strict=True
+            ):
+                assert (label, score) == (label_before, pytest.approx(score_before, abs=1e-3))
+            del jobs[job]
+        late.stop()
+    new, before = rows(opened, "ripe", pictures), before["ripe"]
     renamed = {"green": "unripe"}
     assert [row[1] for row in new] == [renamed.get(row[1], row[1]) for row in before]
 

@@ -13,11 +13,12 @@ from worker.engines.combine import Ensemble, flipped
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from core.kept import Kept
     from core.modelspec import ModelSpec
     from core.settings import Settings
     from worker.engines.base import Engine
 
-__all__ = ["Child", "load_engine", "load_prepared", "prepare_model"]
+__all__ = ["Child", "load_engine", "load_kept", "load_prepared", "prepare_model"]
 
 
 def load_engine(
@@ -50,6 +51,23 @@ def load_engine(
         engine = _load_litert(spec, settings, embeddings=embeddings)
     self_check(engine, spec, settings.image_limits)
     return engine
+
+
+def load_kept(kept: Kept, settings: Settings, child: Child) -> Engine:
+    """Load a model as it was when it was prepared.
+
+    Raises:
+        ModelError: if what was kept is no network of this model.
+    """
+    if kept.members:
+        engines = [load_kept(member, settings, child) for member in kept.members]
+        return flipped(Ensemble(engines, kept.spec.shares), kept.spec)
+    if kept.engine == "keras":
+        from worker.engines.keras import load_keras
+
+        engine = load_keras(kept.spec, settings, child, embeddings=kept.embeddings)
+        return flipped(engine, kept.spec)
+    return load_prepared(kept.spec, kept.path, embeddings=kept.embeddings)
 
 
 def load_prepared(spec: ModelSpec, path: Path, *, embeddings: bool = False) -> Engine:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from core.errors import ClassyardError, ModelError
-from core.kept import describe_kept, description_of
+from core.kept import copy_of, describe_kept, description_of
 from core.modelfiles import check_files
 from core.modelspec import read_model
 from core.prepare import engine_of, prepared_file, serving_engine
@@ -230,7 +230,20 @@ def _prove_keras(task: Task) -> None:
     with publishing(task.target):
         engine = load_keras(spec, settings, Child(), embeddings=task.embeddings)
         self_check(engine, spec, settings.image_limits)
+        _keep_copy(spec, copy_of(task.target))
         _require_unchanged(spec, settings)
+        _describe(spec, task.target)
+
+
+def _keep_copy(spec: ModelSpec, folder: Path) -> None:
+    """Copy a network that Keras serves: jobs go on with it when the user's is replaced.
+
+    A copy that was cut short has another fingerprint, so it is never taken for the model.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    copy = shutil.copytree if spec.weights.is_dir() else shutil.copyfile
+    copy(spec.weights, folder / spec.weights.name)
 
 
 def _trial_pictures(spec: ModelSpec, settings: Settings) -> NDArray[np.uint8]:
