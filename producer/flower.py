@@ -57,7 +57,7 @@ def run_flower(settings: Settings, password: str, *, read_only: bool) -> None:
             "--max-tasks=20000",  # a window, not a record: the record is SQL
             "--persistent=False",
             # A row is a chunk: which, of how many, how many images, which model; the id opens its page.
-            "--tasks-columns=name,args,state,exception,received,runtime,worker,uuid",
+            "--tasks-columns=args,state,exception,runtime,worker,received,name,uuid",
             "--purge-offline-workers=300",
             *(["--read-only"] if read_only else []),
         ]

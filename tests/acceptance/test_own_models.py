@@ -239,39 +239,35 @@ def test_embeddings_are_kept_beside_the_results_and_exported(
         assert any(row["embedding"])
 
 
+@pytest.mark.timeout(240)
 def test_a_replaced_model_leaves_running_jobs_theirs(
     yard: tuple[Yard, dict[str, list[list[float]]]], pictures: Path
 ) -> None:
     opened, _ = yard
-    for model in ("ripe", "both"):  # what Keras is to serve is kept once it was prepared for it
-        checked = opened.command("models", "check", model, CLASSYARD_ENGINE="keras")
-        assert checked.code == 0, checked.err
+    # What Keras is to serve is kept once it was prepared for it.
+    checked = opened.command("models", "check", "both", CLASSYARD_ENGINE="keras")
+    assert checked.code == 0, checked.err
     before = {model: rows(opened, model, pictures) for model in ("ripe", "both")}
-    jobs = {}
-    for model, queue in (
-        ("ripe", "litert"),
-        ("both", "litert"),
-        ("ripe", "keras"),
-        ("both", "keras"),
-    ):
-        done = opened.command("submit", str(pictures), "-m", model, "--queue", queue, "--json")
-        jobs[int(json.loads(done.out)["job_id"])] = model
+    jobs = []
+    for model, engine in (("ripe", "litert"), ("both", "litert"), ("both", "keras")):
+        done = opened.command("submit", str(pictures), "-m", model, "--queue", engine, "--json")
+        jobs.append((int(json.loads(done.out)["job_id"]), model))
     folder = opened.settings.home / "models" / "ripe"
     (folder / "labels.txt").write_text("unripe\nripe\nrotten\n", "utf-8")
-    shutil.copy(folder / "labels.txt", folder.parent / "riper" / "labels.txt")
-    for engine in ("litert", "keras"):  # workers that never saw the old models in memory
-        late = opened.worker(CLASSYARD_QUEUE=engine, CLASSYARD_ENGINE=engine)
-        for job, model in list(jobs.items())[:2]:
-            assert opened.finish(job, 60) == "completed"
-            said = opened.sql(
-                "SELECT label, score FROM results WHERE job_id = :id ORDER BY position", id=job
-            )
-            for (label, score), (_, label_before, score_before, _) in zip(
-                said, before[model], strict=True
-            ):
-                assert (label, score) == (label_before, pytest.approx(score_before, abs=1e-3))
-            del jobs[job]
-        late.stop()
+    shutil.copy(folder / "labels.txt", folder.parent / "riper")
+    # Workers that never saw the old models in memory.
+    late = [opened.worker(CLASSYARD_QUEUE=one, CLASSYARD_ENGINE=one) for one in ("litert", "keras")]
+    for job, model in jobs:
+        assert opened.finish(job, 100) == "completed"
+        said = opened.sql(
+            "SELECT label, score FROM results WHERE job_id = :id ORDER BY position", id=job
+        )
+        assert [label for label, _ in said] == [row[1] for row in before[model]]
+        assert [score for _, score in said] == pytest.approx(
+            [row[2] for row in before[model]], abs=1e-3
+        )
+    for worker in late:
+        worker.stop()
     new, before = rows(opened, "ripe", pictures), before["ripe"]
     renamed = {"green": "unripe"}
     assert [row[1] for row in new] == [renamed.get(row[1], row[1]) for row in before]

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from core.errors import ClassyardError, ModelError
-from core.kept import copy_of, describe_kept, description_of
 from core.modelfiles import check_files
 from core.modelspec import read_model
 from core.prepare import engine_of, prepared_file, serving_engine
@@ -28,6 +27,7 @@ from worker.engines.base import Child
 from worker.engines.check import check_pixels, self_check
 from worker.engines.drafts import chatter_to, locked, publishing
 from worker.engines.hints import ask_keras, with_hint
+from worker.engines.keeping import describe, keep_copy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -169,7 +169,7 @@ def _convert(task: Task) -> None:
         except ModelError as error:
             raise with_hint(error, spec, settings.image_limits, ask_keras) from error
         _require_unchanged(spec, settings)
-        _describe(spec, task.target)
+        describe(spec, task.target)
 
 
 def _adopt(task: Task) -> None:
@@ -190,13 +190,7 @@ def _adopt(task: Task) -> None:
                 lambda other, pixels: load_flatbuffer(other, draft).predict(pixels),
             ) from error
         _require_unchanged(spec, settings)
-        _describe(spec, task.target)
-
-
-def _describe(spec: ModelSpec, target: Path) -> None:
-    """Write what else is needed to answer with a network, before the network itself is there."""
-    with publishing(description_of(target)) as draft:
-        draft.write_text(describe_kept(spec), "utf-8")
+        describe(spec, task.target)
 
 
 def _require_unchanged(spec: ModelSpec, settings: Settings) -> None:
@@ -230,20 +224,9 @@ def _prove_keras(task: Task) -> None:
     with publishing(task.target):
         engine = load_keras(spec, settings, Child(), embeddings=task.embeddings)
         self_check(engine, spec, settings.image_limits)
-        _keep_copy(spec, copy_of(task.target))
+        keep_copy(spec, task.target)
         _require_unchanged(spec, settings)
-        _describe(spec, task.target)
-
-
-def _keep_copy(spec: ModelSpec, folder: Path) -> None:
-    """Copy a network that Keras serves: jobs go on with it when the user's is replaced.
-
-    A copy that was cut short has another fingerprint, so it is never taken for the model.
-    """
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700)
-    copy = shutil.copytree if spec.weights.is_dir() else shutil.copyfile
-    copy(spec.weights, folder / spec.weights.name)
+        describe(spec, task.target)
 
 
 def _trial_pictures(spec: ModelSpec, settings: Settings) -> NDArray[np.uint8]:
