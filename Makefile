@@ -22,10 +22,10 @@ test: install  ## Run all tests.
 
 faults: install  ## Run the whole fault matrix with repeats (long); rewrite its table.
 	rm -f .faults.jsonl
-	CLASSYARD_TEST_FAULTS_BOOK=.faults.jsonl $(BIN)/pytest tests/faults --faults=full -m faults_alone
-	CLASSYARD_TEST_FAULTS_BOOK=.faults.jsonl $(BIN)/pytest tests/faults --faults=full -m "not faults_alone" \
-		-n 3 --dist worksteal
-	$(BIN)/python -m tests.faults.table .faults.jsonl docs/reliability.md
+	@status=0; export CLASSYARD_TEST_FAULTS_BOOK=.faults.jsonl; \
+	$(BIN)/pytest tests/faults --faults=full -m faults_alone || status=1; \
+	$(BIN)/pytest tests/faults --faults=full -m "not faults_alone" -n 4 --dist worksteal || status=1; \
+	$(BIN)/python -m tests.faults.table .faults.jsonl docs/reliability.md && exit $$status
 
 check: install lint types contracts  ## What CI runs: format, lint, types, import contracts, tests.
 	$(PYTEST)

@@ -40,7 +40,8 @@ def kill_worker(lab: Lab) -> None:
 
 
 def stop_worker(lab: Lab) -> None:
-    assert alive(lab).stop(seconds=120) == 0
+    worker = alive(lab)
+    assert worker.stop(seconds=120) == 0, worker.log.read_text()[-5000:]
 
 
 def kill_child(lab: Lab) -> None:
