@@ -136,13 +136,14 @@ class Proxy:
         self.cut: Callable[[bytes], bool] = lambda _sent: False
         self.cuts = 0
         self._open: list[socket.socket] = []
+        self._closed = False
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
+        self._closed = True
         self._listener.close()
+        _end(*self._open)
         for line in self._open:
-            with contextlib.suppress(OSError):
-                line.shutdown(socket.SHUT_RDWR)
             line.close()
 
     def _accept(self) -> None:
@@ -164,6 +165,10 @@ class Proxy:
             server.close()
             return
         self._open += [client, server]
+        if self._closed:  # just now: nobody else will close them
+            client.close()
+            server.close()
+            return
 
         def pump(source: socket.socket, sink: socket.socket, *, up: bool) -> None:
             nonlocal stale
