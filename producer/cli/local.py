@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,7 +26,6 @@ from producer.cli.options import (
     ReuseOption,
     RootOption,
     SourceArgument,
-    TopKOption,
     TruthOption,
     err,
     interactive,
@@ -59,7 +58,16 @@ def demo(report: ReportOption = None, as_json: JsonOption = False) -> None:
 def run(
     source: SourceArgument,
     model: ModelOption = "mobilenet_v2",
-    top_k: TopKOption = 5,
+    top_k: Annotated[
+        int | None,
+        typer.Option(
+            "--top-k",
+            "-k",
+            help="Labels kept per image; default 5, of a single image 10.",
+            min=1,
+            max=1000,
+        ),
+    ] = None,
     name: NameOption = None,
     chunk_size: ChunkSizeOption = None,
     concurrency: ConcurrencyOption = None,
@@ -78,7 +86,7 @@ def run(
     Examples:
       classyard run ~/Pictures --model mobilenet_v2 --top-k 10
 
-      classyard run photo.jpg --top-k 10
+      classyard run photo.jpg
 
       classyard run ~/Pictures --report pictures.html
     """
@@ -90,7 +98,8 @@ def run(
         "truth_column": truth_column,
         **choices(reuse=reuse, max_errors=max_errors, embeddings=embeddings),
     }
-    request = job_request(settings, sources, model, top_k, root or (), options)
+    kept = top_k or (10 if sources.one_image else 5)
+    request = job_request(settings, sources, model, kept, root or (), options)
     request = request.named(name, key=None)
     _run(settings, sources, request, chunk_size, report, as_json=as_json)
 

@@ -116,7 +116,7 @@ def _uri(argument: str, scheme: str, limits: FetchLimits | None) -> Source:
         return _prefix(uri, limits)
     path = path_of(uri)
     roots = () if path is None else (_real(path.parent),)
-    return Source(lambda: iter([Block([uri])]), shown, roots, f"{shown} is no image")
+    return Source(lambda: iter([Block([uri])]), shown, roots, f"{shown} is no image", one=True)
 
 
 def _prefix(uri: str, limits: FetchLimits | None) -> Source:
@@ -199,7 +199,7 @@ def _file(path: Path, shown: str) -> Source:
     uris = file_uris([absolute(str(path))])
     # The user named this very picture: where a link leads is meant as well.
     roots = tuple(dict.fromkeys([_real(path.parent), _real(path).parent]))
-    return Source(lambda: iter([Block(list(uris))]), shown, roots, f"{shown} is no image")
+    return Source(lambda: iter([Block(list(uris))]), shown, roots, f"{shown} is no image", one=True)
 
 
 def _manifest(path: Path, shown: str, suffix: str) -> Iterator[Block]:

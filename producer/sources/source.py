@@ -23,12 +23,14 @@ class Source:
         description: What it is, short and safe to show.
         roots: The folders that its file URIs may lie under, as real paths.
         empty: What to say if there is no image in it.
+        one: Whether it is a single image.
     """
 
     read: Callable[[], Iterator[Block]]
     description: str
     roots: tuple[Path, ...]
     empty: str
+    one: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,11 @@ class Sources:
     def roots(self) -> tuple[Path, ...]:
         """The folders that file URIs of this job may lie under: absolute real paths, each once."""
         return tuple(dict.fromkeys(root for source in self.sources for root in source.roots))
+
+    @property
+    def one_image(self) -> bool:
+        """Whether all there is is a single image."""
+        return len(self.sources) == 1 and self.sources[0].one
 
     @property
     def description(self) -> str:

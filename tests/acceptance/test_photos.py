@@ -109,7 +109,7 @@ def test_one_photograph_prints_its_ten_labels(
     furnish(home, converted)
     yard = Yard(read_settings(home=home, models_dir=photo_models))
     photo = shared / "images" / "imagenet-200" / "n01440764_tench.JPEG"
-    done = yard.command("run", str(photo), "--top-k", "10")
+    done = yard.command("run", str(photo))
     assert done.code == 0, done.err
     ranks = re.findall(r"^ *(\d+)  (\S+) +(\d+\.\d\d)%", done.out, re.MULTILINE)
     assert [int(rank) for rank, _, _ in ranks] == list(range(1, 11))
