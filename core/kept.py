@@ -6,6 +6,7 @@ lies what else is needed to answer with it. Of a network that Keras serves, a co
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import dataclass
@@ -70,8 +71,10 @@ def keep_ensemble(spec: ModelSpec, settings: Settings) -> None:
     if path.exists():
         return
     draft = path.with_suffix(f".draft-{os.getpid()}")
-    draft.write_text(describe_kept(spec), "utf-8")
-    draft.replace(path)
+    # Where the folder is read-only, as in a container, the models are not replaced either.
+    with contextlib.suppress(OSError):
+        draft.write_text(describe_kept(spec), "utf-8")
+        draft.replace(path)
 
 
 def read_kept(fingerprint: str, settings: Settings, *, embeddings: bool = False) -> Kept | None:

@@ -8,8 +8,10 @@ import pytest
 
 from core.applications import APPLICATIONS, CHECKS
 from core.errors import ModelError
+from core.kept import keep_ensemble, read_kept
 from core.modelparts import InputSpec
 from core.modelspec import CATALOG, model_names, read_model
+from core.settings import read_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +36,17 @@ def write_model(root: Path, name: str = "mine", toml: str = TOML, labels: str = 
 def test_built_in_models_are_known(tmp_path: Path) -> None:
     assert list(model_names(tmp_path)) == ["digits"]
     assert len(APPLICATIONS) == 40
+
+
+def test_an_ensemble_is_served_where_nothing_can_be_kept(tmp_path: Path) -> None:
+    """A container's HOME/converted may be read-only; here it is no folder at all."""
+    for name in ("one", "two"):
+        write_model(tmp_path, name)
+    ensemble(tmp_path, "[ensemble]\nmembers = ['one', 'two']")
+    spec, settings = read_model("both", tmp_path), read_settings(home=tmp_path)
+    (tmp_path / "converted").write_text("in the way", "utf-8")
+    keep_ensemble(spec, settings)
+    assert read_kept(spec.fingerprint, settings) is None
 
 
 @pytest.mark.parametrize("name", ["digits", *APPLICATIONS])
