@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,18 @@ def ready(home: Path, converted: Path) -> Yard:
     return Yard(read_settings(home=home, concurrency=2))
 
 
-def left_over(home: Path) -> list[str]:
-    """Return the command lines of processes that belong to a HOME."""
+def left_over(home: Path, patience: float = 15) -> list[str]:
+    """Return the command lines of a HOME's processes that are still there when patience is over.
+
+    The guard of the embedded Redis ends a moment after its last user, on purpose.
+    """
+    deadline = time.monotonic() + patience
+    while (found := _processes(home)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
+
+
+def _processes(home: Path) -> list[str]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:

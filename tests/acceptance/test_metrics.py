@@ -83,7 +83,7 @@ def test_both_endpoints_say_what_happened(yard: Yard) -> None:
         assert names(found) - {s for m in WORKER_METRICS for s in m.series} == set()
         _look_at_the_yard(yard, whole, worker.pid)
         os.kill(running.pid, signal.SIGKILL)
-        yard.until(lambda: left_over(yard.settings.home) == [], 20, "the end of all")
+        assert left_over(yard.settings.home) == []
         assert not folder.exists()
 
 

@@ -217,7 +217,7 @@ def test_a_terminal_gets_a_board_and_sigkill_leaves_no_orphan(home: Path) -> Non
         finally:
             running.kill()
             running.wait()
-        yard.until(lambda: left_over(home) == [], 15, f"the end of {left_over(home)}")
+        assert left_over(home) == []
 
 
 @pytest.mark.parametrize(
@@ -246,5 +246,5 @@ def test_ctrl_c_and_sigterm_leave_nothing_behind(home: Path, command: str, signu
             assert "Traceback" not in said
             log = (home / "logs" / "worker.log").read_text()
             assert yard.sql("SELECT id FROM workers") == [], log[-9000:]
-        yard.until(lambda: left_over(home) == [], 10, f"the end of {left_over(home)}")
+        assert left_over(home) == []
         assert not (home / "redis" / "redis.sock").exists()
