@@ -2,8 +2,10 @@
 
     KERAS_BACKEND=jax python -m benchmarks.gpu --json gpu.json
 
-The end-to-end figure can at best reach the lower of the two ceilings. `--quick` runs the same on any
-machine, CPUs included, to see that it runs at all: its figures mean nothing.
+The end-to-end figure can at best reach the lower of the two ceilings. Decoding alone is one process per
+core that does nothing else. With
+`CLASSYARD_PRECISION=half` the last column says how far scores lie from those of 32 bits.
+`--quick` runs the same on any machine, CPUs included, to see that it runs at all: its figures mean nothing.
 """
 
 from __future__ import annotations
@@ -15,19 +17,32 @@ import platform
 import subprocess
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from benchmarks.contender import contender
 from benchmarks.lab import lab, manifest
 from benchmarks.measure import Samples, number, say
 from benchmarks.networks import models_dir
 from benchmarks.pictures import pictures
+from benchmarks.workplace import workplace
+from core.gpus import keras_backend, usable_gpus
+from core.modelspec import read_model
+from core.settings import read_settings
+from worker.decode import Decoded, decode, prepare
+from worker.engines.base import Child
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
 
 MODELS = ("mobilenet_v2", "resnet50")
 
@@ -40,6 +55,7 @@ class Ceilings:
     raw_model: Samples
     decoding: Samples
     end_to_end: Samples
+    difference: float
 
     @property
     def share(self) -> float:
@@ -49,11 +65,6 @@ class Ceilings:
 
 def raw(model: str, models: Path, batch: int, count: int) -> Callable[[], int]:
     """Prepare the engine of a GPU worker on pixels that lie in memory already."""
-    import numpy as np
-
-    from core.modelspec import read_model
-    from core.settings import read_settings
-    from worker.engines.base import Child
     from worker.engines.keras import load_keras
 
     settings = read_settings(
@@ -74,25 +85,48 @@ def raw(model: str, models: Path, batch: int, count: int) -> Callable[[], int]:
 
 
 def decoding(model: str, models: Path, paths: Sequence[Path]) -> Callable[[], int]:
-    """Prepare the decode stage, in one thread per core as a GPU worker has it."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    from core.modelspec import read_model
-    from core.settings import read_settings
-    from worker.decode import Decoded, decode, prepare
-
-    spec, limits = read_model(model, models).input, read_settings().image_limits
-    prepare(limits)
-    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
-
-    def one(path: Path) -> bool:
-        return isinstance(decode(path.read_bytes(), spec, limits), Decoded)
+    """Prepare the decode stage alone: one process per core, so that none waits for another."""
+    cores = len(os.sched_getaffinity(0))
+    pool = ProcessPoolExecutor(cores, get_context("spawn"), _open_decoder)
+    parts = [paths[part::cores] for part in range(cores)]
+    decode_all = partial(_decode_all, model, models)
 
     def work() -> int:
-        assert all(pool.map(one, paths))
-        return len(paths)
+        return sum(pool.map(decode_all, parts))
 
     return work
+
+
+def _open_decoder() -> None:
+    prepare(read_settings().image_limits)
+
+
+def _decode_all(model: str, models: Path, paths: Sequence[Path]) -> int:
+    return len(_pixels(model, models, paths))
+
+
+def _pixels(model: str, models: Path, paths: Sequence[Path]) -> list[NDArray[np.uint8]]:
+    limits, spec = read_settings().image_limits, read_model(model, models).input
+    decoded = [decode(path.read_bytes(), spec, limits) for path in paths]
+    assert all(isinstance(one, Decoded) for one in decoded)
+    return [one.pixels for one in decoded if isinstance(one, Decoded)]
+
+
+def difference(model: str, models: Path, paths: Sequence[Path]) -> float:
+    """Return how far a score of a GPU worker's engine lies at most from one computed in 32 bits."""
+    from worker.engines.device import make_begin
+    from worker.engines.keras import load_keras
+    from worker.engines.network import servable
+
+    with tempfile.TemporaryDirectory() as home:
+        settings = read_settings(home=Path(home), models_dir=models, engine="keras")
+        spec = read_model(model, models)
+        pixels = np.stack(_pixels(model, models, paths))
+        if settings.precision == "single":
+            return 0.0
+        ours = load_keras(spec, settings, Child()).predict(pixels)
+        exact = make_begin(servable(spec), gpu=bool(usable_gpus()))(pixels)()
+    return float(np.abs(ours - exact).max())
 
 
 def main() -> None:
@@ -101,6 +135,7 @@ def main() -> None:
     made.add_argument("--quick", action="store_true", help="a smoke test on any machine")
     made.add_argument("--json", type=Path, help="write the figures to this file")
     made.add_argument("--images", type=int, default=20_000)
+    made.add_argument("--concurrency", type=int, default=0, help="0: the worker's own choice")
     made.add_argument("--batch-size", type=int, default=0, help="0: the engine's own")
     options = made.parse_args()
     runs = 2 if options.quick else 5
@@ -115,18 +150,20 @@ def main() -> None:
         say(f"{model}: decoding alone")
         with contender(decoding, model, models, paths) as rate:
             of_decoding = _samples(rate, runs)
+        say(f"{model}: 16 bits against 32")
+        with ProcessPoolExecutor(1, get_context("spawn")) as aside:
+            apart = aside.submit(difference, model, models, paths[:256]).result()
         say(f"{model}: end to end")
         given = {"batch_size": options.batch_size} if options.batch_size else {}
-        if options.quick:
-            given["concurrency"] = 1
+        if options.quick or options.concurrency:
+            given["concurrency"] = options.concurrency or 1
         with (
             tempfile.TemporaryDirectory() as folder,
             lab(engine="keras", models_dir=models, preload=(model,), **given) as yard,
         ):
-            names = [str(paths[number % len(paths)]) for number in range(count)]
-            listed = manifest(Path(folder), names)
+            listed = manifest(Path(folder), _names(paths, count))
             whole = _samples(lambda: yard.rate(listed, model), runs)  # noqa: B023 - called at once
-        measured.append(Ceilings(model, of_model, of_decoding, whole))
+        measured.append(Ceilings(model, of_model, of_decoding, whole, apart))
         print(_row(measured[-1]), flush=True)
     machine = _machine()
     print("\n".join([_HEAD, *map(_row, measured)]))
@@ -135,12 +172,25 @@ def main() -> None:
         options.json.write_text(json.dumps({**machine, "figures": figures}, indent=1) + "\n")
 
 
+def _names(paths: Sequence[Path], count: int) -> list[str]:
+    """Return `count` names of pictures: a picture of the same name is not classified again."""
+    folder = workplace("gpu-names")
+    names = [folder / f"{place}.jpg" for place in range(count)]
+    for place, name in enumerate(names):
+        if not name.exists():
+            name.hardlink_to(paths[place % len(paths)])
+    return [str(name) for name in names]
+
+
 def _samples(rate: Callable[[], float], runs: int) -> Samples:
     rate()  # warm
     return Samples(tuple(rate() for _ in range(runs)))
 
 
-_HEAD = "| model | model alone | decoding alone | end to end | of the lower ceiling |\n|---|---|---|---|---|"
+_HEAD = (
+    "| model | model alone | decoding alone | end to end | of the lower ceiling | 16 bits against 32 |\n"
+    "|---|---|---|---|---|---|"
+)
 
 
 def _row(row: Ceilings) -> str:
@@ -148,7 +198,7 @@ def _row(row: Ceilings) -> str:
         f"{number(samples.middle)} ({samples.spread})"
         for samples in (row.raw_model, row.decoding, row.end_to_end)
     )
-    return f"| {row.model} | {' | '.join(cells)} | {row.share:.2f} |"
+    return f"| {row.model} | {' | '.join(cells)} | {row.share:.2f} | {row.difference:.1e} |"
 
 
 def _machine() -> dict[str, str]:
@@ -166,7 +216,8 @@ def _machine() -> dict[str, str]:
         "gpu": gpu,
         "cores": str(len(os.sched_getaffinity(0))),
         "python": platform.python_version(),
-        "backend": os.environ.get("KERAS_BACKEND", "tensorflow"),  # noqa: TID251 - Keras's own
+        "backend": keras_backend(),
+        "precision": read_settings().precision,
         "started": time.strftime("%H:%M:%SZ", time.gmtime()),
     }
 

@@ -129,8 +129,9 @@ def _settings(database: str, given: dict[str, Any]) -> Iterator[Settings]:
     with ExitStack() as stack:
         home = Path(tempfile.mkdtemp(prefix="cyb-"))
         stack.callback(shutil.rmtree, home, ignore_errors=True)
-        # Converting a model takes long and is no part of any figure: do it once per machine.
-        (home / "converted").symlink_to(workplace("converted"))
+        # Converting and compiling a model take long and are no part of any figure: once per machine.
+        for kept in ("converted", "compiled"):
+            (home / kept).symlink_to(workplace(kept))
         if database == "postgresql":
             given = {**given, "database_url": stack.enter_context(_postgresql())}
         yield read_settings(home=home, **given)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from core.errors import ClassyardError, ModelError
+from core.gpus import usable_gpus
 from core.kept import keep_ensemble
 from core.modelfiles import check_files
 from core.modelspec import read_model
@@ -32,26 +33,9 @@ PREPARE_TIMEOUT: Final = 1800
 ServingEngine = Literal["litert", "keras"]
 
 
-def visible_gpus() -> tuple[str, ...]:
-    """Return the NVIDIA GPUs this process may use, by the names CUDA gives them.
-
-    Looks at files only: TensorFlow would take seconds to say the same.
-    """
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")  # noqa: TID251 - CUDA's variable, not ours
-    present = sorted(Path("/proc/driver/nvidia/gpus").glob("*")) or sorted(
-        Path("/dev").glob("nvidia[0-9]*")
-    )
-    if not present:
-        return ()
-    if named is None:
-        return tuple(str(index) for index in range(len(present)))
-    names = tuple(name.strip() for name in named.split(",") if name.strip())
-    return () if "-1" in names else names
-
-
 def serving_engine(settings: Settings) -> ServingEngine:
     """Return the engine that `CLASSYARD_ENGINE` means on this machine."""
-    if settings.engine == "keras" or (settings.engine == "auto" and visible_gpus()):
+    if settings.engine == "keras" or (settings.engine == "auto" and usable_gpus()):
         return "keras"
     return "litert"
 

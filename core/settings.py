@@ -17,6 +17,7 @@ from core.errors import SettingsError
 from core.limits import FetchLimits, ImageLimits
 
 EngineName = Literal["auto", "litert", "keras", "stub"]
+Precision = Literal["single", "half"]
 LogFormat = Literal["console", "json"]
 TraceTarget = Literal["off", "console", "otlp"]
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -61,9 +62,12 @@ class Settings(BaseSettings):
     # The worker
     engine: EngineName = Field("auto", description="auto, litert, keras or stub")
     concurrency: int = Field(
-        0, ge=0, description="Child processes; 0 or auto: one per core (or GPU)"
+        0, ge=0, description="Child processes; 0 or auto: one per core, or some per GPU"
     )
     queue: str = Field("classyard", description="Queue that jobs are sent to and workers serve")
+    precision: Precision = Field(
+        "single", description="Arithmetic on GPUs: single (32 bits) or half (16 bits)"
+    )
     batch_size: int = Field(0, ge=0, description="Most images in one model call; 0: the engine's")
     decode_threads: int = Field(
         0,

@@ -7,16 +7,23 @@ import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
-from core.prepare import serving_engine, visible_gpus
+from core.gpus import gpu_memory, usable_gpus
+from core.prepare import serving_engine
 from db.workers import WorkerInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from core.settings import Settings
+
+
+#: Children that share a GPU at most; the cores and the bytes of its memory that each must find.
+MOST_PER_GPU: Final = 8
+CORES_PER_CHILD: Final = 4
+MEMORY_PER_CHILD: Final = 4 * 2**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +51,7 @@ def here() -> Place:
 def describe(settings: Settings, slots: int) -> WorkerInfo:
     """Return a new worker's description; its id is never used again."""
     place = here()
-    gpus = visible_gpus()
+    gpus = usable_gpus()
     engine = "stub" if settings.engine == "stub" else serving_engine(settings)
     return WorkerInfo(
         id=f"{place.prefix}{os.getpid()}:{uuid4().hex[:8]}",
@@ -123,9 +130,19 @@ def _quota_of(group: Path) -> float:
 
 
 def slots_for(settings: Settings) -> int:
-    """Return how many children a worker gets: as told, else one per GPU, else one per core."""
+    """Return how many children a worker gets: as told, else some per GPU, else one per core."""
     if settings.concurrency:
         return settings.concurrency
-    if settings.engine != "stub" and serving_engine(settings) == "keras" and visible_gpus():
-        return len(visible_gpus())
+    gpus = usable_gpus()
+    if settings.engine != "stub" and serving_engine(settings) == "keras" and gpus:
+        return len(gpus) * children_per_gpu(cores() // len(gpus), gpu_memory())
     return cores()
+
+
+def children_per_gpu(cores: int, memory: int) -> int:
+    """Return how many children share a GPU that has `memory` bytes, and `cores` to feed it.
+
+    Threads that decode in one process take turns at Python's lock: in four processes 16 cores decode
+    twice as much as in one (docs/benchmarks.md). Each holds its own copy of the model on the GPU.
+    """
+    return max(1, min(MOST_PER_GPU, cores // CORES_PER_CHILD, memory // MEMORY_PER_CHILD))

@@ -9,9 +9,10 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
 
 from core.errors import ModelError
+from core.gpus import usable_gpus
 from core.kept import read_kept
 from core.modelspec import read_model
-from core.prepare import serving_engine, visible_gpus
+from core.prepare import serving_engine
 from worker.fetch import Fetcher
 from worker.identity import cores
 from worker.stub import StubClassifier
@@ -172,6 +173,6 @@ def decode_threads(settings: Settings, child: Child) -> int:
     """
     if settings.decode_threads:
         return settings.decode_threads
-    if serving_engine(settings) == "keras" and visible_gpus():
+    if serving_engine(settings) == "keras" and usable_gpus():
         return max(2, cores() // child.count)
     return 0

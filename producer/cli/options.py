@@ -58,7 +58,7 @@ ConcurrencyOption = Annotated[
         "-c",
         parser=children,
         metavar="N|auto",
-        help="Child processes; auto: one per core or per GPU.",
+        help="Child processes; auto: one per core, or some per GPU.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from core.prepare import visible_gpus
 from worker.engines.batchsize import BatchSize
 from worker.engines.keras import KerasEngine, out_of_memory
 
@@ -83,8 +82,3 @@ def test_other_errors_are_not_taken_for_full_memory() -> None:
     assert out_of_memory(MemoryError())
     assert out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"))
     assert not out_of_memory(ValueError("wrong shape"))
-
-
-def test_hidden_gpus_are_not_visible(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    assert visible_gpus() == ()

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from core.modelparts import InputSpec
@@ -25,7 +27,7 @@ def preprocess_array(pixels: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.f
     values = pixels.astype(np.float32)
     if _reversed(spec):
         values = values[..., ::-1]
-    values = _scaled(values, spec)
+    values = _scaled(values, spec, np.asarray)
     if spec.layout == "channels_first":
         values = values.transpose(0, 3, 1, 2)
     return np.ascontiguousarray(values, np.float32)
@@ -38,7 +40,8 @@ def preprocess_graph(pixels: Any, spec: InputSpec) -> Any:
     values = ops.cast(pixels, "float32")
     if _reversed(spec):
         values = ops.flip(values, axis=-1)
-    values = _scaled(values, spec)
+    # Constants of the backend, on the device once: NumPy's would be copied there in every call.
+    values = _scaled(values, spec, ops.convert_to_tensor)
     if spec.layout == "channels_first":
         values = ops.transpose(values, (0, 3, 1, 2))
     return values
@@ -49,19 +52,21 @@ def _reversed(spec: InputSpec) -> bool:
     return spec.color == "bgr" or spec.preprocessing == "caffe"
 
 
-def _scaled(values: Any, spec: InputSpec) -> Any:
+def _scaled(values: Any, spec: InputSpec, constant: Callable[[Any], Any]) -> Any:
     """Scale and shift float32 `[..., C]`; in Keras's order of operations, to the same last bits."""
     match spec.preprocessing:
         case "tf":
-            return values / np.float32(127.5) - np.float32(1)
+            return values / constant(np.float32(127.5)) - constant(np.float32(1))
         case "caffe":
-            return values - CAFFE_MEAN
+            return values - constant(CAFFE_MEAN)
         case "torch":
-            return (values / np.float32(255) - TORCH_MEAN) / TORCH_STD
+            values = values / constant(np.float32(255))
+            return (values - constant(TORCH_MEAN)) / constant(TORCH_STD)
         case "unit":
-            values = values / np.float32(255)
+            values = values / constant(np.float32(255))
         case "none":
             pass
     if spec.shifted:
-        values = (values - np.asarray(spec.mean, np.float32)) / np.asarray(spec.std, np.float32)
+        mean, std = (np.asarray(given, np.float32) for given in (spec.mean, spec.std))
+        values = (values - constant(mean)) / constant(std)
     return values

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from core.errors import ModelError
-from core.prepare import visible_gpus
+from core.gpus import usable_gpus
 from worker.engines.batchsize import BatchSize, FixedSize
 
 if TYPE_CHECKING:
@@ -110,20 +110,25 @@ def load_keras(
     Raises:
         ModelError: if Keras is not installed or cannot read the model.
     """
-    device = _choose_device(child)
+    device = _choose_device(child, settings)
     try:
-        from worker.engines.device import make_begin
+        from worker.engines.device import make_begin, require_gpu
         from worker.engines.network import servable
 
-        model = servable(spec, half=device != "cpu", embeddings=embeddings)
+        gpu = device != "cpu"
+        if gpu:
+            require_gpu()
+        half = gpu and settings.precision == "half"
+        model = servable(spec, half=half, embeddings=embeddings)
     except ImportError as error:
         raise ModelError(
-            "the keras engine needs Keras and TensorFlow: pip install 'classyard[tensorflow]'"
+            "the keras engine needs Keras and TensorFlow (or what KERAS_BACKEND names): "
+            "pip install 'classyard[tensorflow]'"
         ) from error
-    gpu = device != "cpu"
     wanted = settings.batch_size or (GPU_BATCH if gpu else CPU_BATCH)
     fixed = model.input_shape[0]
-    memory = settings.home / "batch-sizes" / f"{spec.fingerprint}-{device}.json"
+    name = f"{spec.fingerprint}-{device}{'-half' if half else ''}.json"
+    memory = settings.home / "batch-sizes" / name
     # A network built for a number of pictures gets that number, filled up, and cannot shrink.
     size = FixedSize(fixed) if fixed else BatchSize(wanted, memory)
     engine = KerasEngine(
@@ -137,10 +142,10 @@ def load_keras(
     return engine
 
 
-def _choose_device(child: Child) -> str:
+def _choose_device(child: Child, settings: Settings) -> str:
     """Give this child its GPU, before any library looks; returns the device's name."""
     environment = os.environ  # noqa: TID251 - how CUDA, TensorFlow and JAX are told
-    gpus = visible_gpus()
+    gpus = usable_gpus()
     if not gpus:
         environment["CUDA_VISIBLE_DEVICES"] = "-1"
         # Left alone, every child would start a thread per core and all would wait for each other.
@@ -153,4 +158,6 @@ def _choose_device(child: Child) -> str:
     # Several children may share a GPU, so none may take all of its memory at once.
     environment["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
     environment["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+    # JAX takes 15 s to compile a network for a GPU: once, not in every child at every start.
+    environment.setdefault("JAX_COMPILATION_CACHE_DIR", str(settings.home / "compiled"))
     return f"gpu{gpu}"

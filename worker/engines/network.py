@@ -28,7 +28,8 @@ def servable(spec: ModelSpec, *, half: bool = False, embeddings: bool = False) -
     Args:
         spec: The model.
         embeddings: Give the embedding, too: float32 `[N, labels + numbers of the embedding]`.
-        half: Compute in 16 bits (weights, first and last steps stay in 32): for GPUs only.
+        half: Compute in 16 bits (weights, first and last steps stay in 32): for GPUs only. Scores
+            differ by some hundredths (docs/models.md).
 
     Raises:
         ModelError: if the network cannot be read, or does not fit its spec.

@@ -16,7 +16,7 @@ from core.types import Classification, Failure, StageSeconds
 from worker.answering import Answering
 from worker.contenthash import hash_of
 from worker.decode import Decoded, decode, prepare
-from worker.pipeline.fetching import FetchAhead, Opened
+from worker.pipeline.fetching import FetchAhead, Opened, Threads
 from worker.pipeline.predicting import Picture, Predictor
 from worker.pipeline.turns import Turns
 
@@ -85,7 +85,8 @@ class Pipeline:
         ahead = settings.fetch_ahead
         if settings.decode_threads:
             ahead = max(ahead, 2 * size)
-        threads = max(settings.fetch_ahead, settings.decode_threads)
+        remote = max(settings.fetch_ahead, settings.decode_threads)
+        threads = Threads(local=max(1, settings.decode_threads), remote=remote)
         self._source = FetchAhead(fetcher, ahead, threads, settings.pass_on)
 
     @property

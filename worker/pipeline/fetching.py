@@ -33,6 +33,14 @@ class Opened:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Threads:
+    """How many fetch, and then decode: those that wait for servers may be more than the cores."""
+
+    local: int
+    remote: int
+
+
 #: What became of a URI: its bytes, or its picture, or why there is neither.
 Content: TypeAlias = "bytes | Opened | Failure"
 Fetched: TypeAlias = tuple[str, Content]
@@ -45,13 +53,17 @@ class FetchAhead:
     """Fetches pictures while others are decoded and predicted; at most `ahead` at a time."""
 
     def __init__(
-        self, fetcher: Fetcher, ahead: int, threads: int, pass_on: tuple[type[Exception], ...]
+        self,
+        fetcher: Fetcher,
+        ahead: int,
+        threads: Threads,
+        pass_on: tuple[type[Exception], ...],
     ) -> None:
         self._fetcher = fetcher
         self._ahead = ahead
-        self._most_threads = threads
+        self._threads = threads
         self._pass_on = pass_on
-        self._threads: ThreadPoolExecutor | None = None
+        self._pools: dict[int, ThreadPoolExecutor] = {}
 
     def fetch_all(
         self,
@@ -80,13 +92,15 @@ class FetchAhead:
 
         try:
             for uri in uris:
-                if not local_too and _is_local(uri):
+                local = _is_local(uri)
+                if local and not local_too:
                     start = perf_counter()
                     fetched = self._fetch(uri, roots, then)
                     seconds.fetch += perf_counter() - start
                     yield fetched
                     continue
-                future = self._pool().submit(self._fetch, uri, roots, then)
+                pool = self._pool(self._threads.local if local else self._threads.remote)
+                future = pool.submit(self._fetch, uri, roots, then)
                 under_way.add(future)
                 future.add_done_callback(arrived.put)
                 if len(under_way) == self._ahead:
@@ -100,9 +114,9 @@ class FetchAhead:
 
     def close(self) -> None:
         """End the threads, without waiting for slow servers."""
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
-            self._threads = None
+        for pool in self._pools.values():
+            pool.shutdown(wait=False, cancel_futures=True)
+        self._pools.clear()
 
     def _fetch(self, uri: str, roots: Sequence[Path], then: Callable[[bytes], Content]) -> Fetched:
         try:
@@ -113,11 +127,11 @@ class FetchAhead:
         except Exception as error:  # noqa: BLE001  recorded on this image; its neighbours go on
             return uri, Failure(Code.INTERNAL, f"fetch: {type(error).__name__}: {error}")
 
-    def _pool(self) -> ThreadPoolExecutor:
-        """Return the threads, started on first use: after the fork, and only for remote pictures."""
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(self._most_threads, "fetch")
-        return self._threads
+    def _pool(self, threads: int) -> ThreadPoolExecutor:
+        """Return that many threads, started on first use: after the fork, and only where needed."""
+        if threads not in self._pools:
+            self._pools[threads] = ThreadPoolExecutor(threads, "fetch")
+        return self._pools[threads]
 
 
 def _is_local(uri: str) -> bool:
