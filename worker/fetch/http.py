@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from core.limits import FetchLimits
+    from worker.fetch.board import Board
     from worker.fetch.timer import Timer
 
 #: Connections open at once, idle ones included, and how long an idle one is kept.
@@ -31,9 +32,6 @@ _KEEP_ALIVE: Final = 10.0
 _HEADER_LIMIT: Final = 64 * 1024
 #: Largest unwanted body that is read to keep the connection; beyond it, reconnecting is cheaper.
 _DRAIN_LIMIT: Final = 16 * 1024
-#: Tries' lengths that a thread waits for one of a busy host's slots.
-_GATE_PATIENCE: Final = 4
-
 #: Longest Retry-After for which all requests to a host wait; more ends the image that heard it.
 _LONGEST_HUSH: Final = 30.0
 
@@ -43,12 +41,16 @@ _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 class HttpClient:
     """Fetches over kept-alive connections; thread-safe."""
 
-    def __init__(self, network: httpcore.NetworkBackend, timer: Timer, tls: ssl.SSLContext) -> None:
+    def __init__(
+        self,
+        network: httpcore.NetworkBackend,
+        timer: Timer,
+        tls: ssl.SSLContext,
+        board: Board | None = None,
+    ) -> None:
         self._timer = timer
         self._limits = timer.limits
-        patience = _GATE_PATIENCE * self._limits.total_timeout
-        rate = self._limits.rate_per_host
-        self._gate = HostGate(self._limits.per_host, patience, rate, timer.clock)
+        self._gate = HostGate(self._limits, board, timer.clock)
         self._robots: Robots | None = None
         if self._limits.robots:
             read = partial(self._follow, robots=None)
