@@ -71,6 +71,10 @@ class S3:
             "max_pool_connections": _CONNECTIONS,
             # Ours are counted, jittered and bounded.
             "retries": {"total_max_attempts": 1, "mode": "standard"},
+            # A third of what a request costs the processor, beside reading the answer: the library
+            # composes its own description for each request, and checks ours.
+            "user_agent": limits.user_agent,
+            "parameter_validation": False,
         }
         endpoint = {"endpoint_url": limits.s3_endpoint} if limits.s3_endpoint else {}
         anonymous = "s3" in limits.anonymous

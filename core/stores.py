@@ -89,5 +89,8 @@ class Store:
 
     def _wait(self, work: Any) -> Any:
         """Wait for a coroutine on fsspec's own loop, and end it when its time is over."""
-        timed = asyncio.wait_for(work, self._timeout)
-        return asyncio.run_coroutine_threadsafe(timed, self._client.loop).result()
+        return asyncio.run_coroutine_threadsafe(self._timed(work), self._client.loop).result()
+
+    async def _timed(self, work: Any) -> Any:
+        async with asyncio.timeout(self._timeout):
+            return await work
