@@ -114,6 +114,11 @@ class Wire(httpcore.NetworkStream):
         except TimeoutError:
             raise self._timer.expired(Code.TIMEOUT_READ, limit, timeout) from None
         except OSError as error:
+            if isinstance(error, ssl.SSLError) and "CERTIFICATE" in (error.reason or ""):
+                # TLS 1.3 says so only now: the handshake was over before the server had judged us.
+                raise Refused(
+                    Code.TLS_FAILED, "the server asks for a certificate of ours"
+                ) from None
             self._check_kept(_reason(error))
             raise Refused(Code.CONN_FAILED, _reason(error)) from None
         if not data:
