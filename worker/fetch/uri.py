@@ -26,7 +26,7 @@ _PORTS: Final = {"http": 80, "https": 443}
 #: Object stores, whose libraries are extras.
 STORES: Final = ("s3", "gs", "az")
 _KNOWN: Final = frozenset({"file", "data", *_PORTS, *KINDS, *STORES})
-_BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+_BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}|\$(?:web|root)")  # $: Azure's own
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,31}):")
 _NAME: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
@@ -158,7 +158,9 @@ def _data(uri: str) -> Inline:
     try:
         content = unquote_to_bytes(body)
         if head.lower().endswith(";base64"):
-            content = base64.b64decode(content, validate=True)
+            # Like browsers: without the padding as well.
+            padding = b"=" * (-len(content) % 4)
+            content = base64.b64decode(content + padding, validate=True)
     except (binascii.Error, UnicodeEncodeError):
         raise Refused(Code.URI_INVALID, "the data URI is not valid base64") from None
     if not content:
