@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
@@ -82,6 +83,10 @@ def test_what_an_object_can_be_instead(s3: S3, monkeypatch: pytest.MonkeyPatch) 
     assert code("s3://odd/empty.png", allowed) is Code.EMPTY
     assert code("s3://odd/large.png", allowed) is Code.TOO_LARGE
     assert fetched("s3://odd/just.png", allowed) == bytes(1000)
+    for size, wanted in ((1000, bytes(1000)), (1001, Code.TOO_LARGE)):
+        s3.put("odd", "packed.png", gzip.compress(bytes(size)))
+        found = fetched("s3://odd/packed.png", allowed)
+        assert getattr(found, "code", found) == wanted
     assert code("s3://odd/a.png", limits("http://127.0.0.1:9")) is Code.CONN_FAILED
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)

@@ -42,6 +42,22 @@ def read_body(response: httpcore.Response, headers: Mapping[bytes, bytes], timer
     return sink.finish()
 
 
+def unpacked(content: bytes, timer: Timer) -> bytes:
+    """Return what a whole gzip stream holds.
+
+    Raises:
+        Refused: TOO_LARGE, TRUNCATED, EMPTY or DECODE_FAILED.
+    """
+    sink = _Sink("gzip", timer)
+    sink.add(content)
+    return sink.finish()
+
+
+def is_packed(content: bytes) -> bool:
+    """Whether `content` begins as gzip does, and no picture."""
+    return content.startswith(_MAGIC)
+
+
 def _encoding(headers: Mapping[bytes, bytes]) -> str:
     # We ask for none, but some stores hand out what was uploaded compressed.
     text = headers.get(b"content-encoding", b"").decode("latin-1").lower()
