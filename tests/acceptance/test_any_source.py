@@ -86,5 +86,5 @@ def test_all_children_of_a_worker_share_a_hosts_pace(
         children = yard.sql("SELECT count(DISTINCT child) FROM chunks WHERE job_id = 1")
     moments.sort()
     assert len(moments) == 36
-    assert moments[-1] - moments[0] > 35 / 8 - 0.1
+    assert moments[-1] - moments[0] > 35 / 8 - 0.5
     assert children[0][0] == 3, "one child did it all: nothing is shown"

@@ -64,7 +64,7 @@ def test_all_children_together_ask_so_often_and_no_more(site: Site) -> None:
     assert found == [["picture"] * 10] * CHILDREN
     moments = sorted(counter.moments)
     for first in range(len(moments) - 10):
-        assert moments[first + 10] - moments[first] > 0.9, "more than 11 in a second"
+        assert moments[first + 10] - moments[first] > 0.7, "more than 10 in a second"
     assert moments[-1] - moments[0] < 8, "turns were lost"
 
 
@@ -93,8 +93,9 @@ def test_a_429_silences_all_children(site: Site) -> None:
 
 def test_turns_that_were_given_before_a_429_wait_as_well(site: Site) -> None:
     counter = Counter(refusals=1)
-    found = ask(site, counter, 12, limits={"rate_per_host": 5})
-    assert found == [["picture"] * 3] * CHILDREN
+    # A second between two turns: the refusal is heard before the next one, also on a busy machine.
+    found = ask(site, counter, CHILDREN, limits={"rate_per_host": 1})
+    assert found == [["picture"]] * CHILDREN
     assert counter.moments[1] - counter.moments[0] >= 1.95
 
 
