@@ -106,9 +106,13 @@ class Settings(BaseSettings):
     min_rate: int = Field(10 * 1024, ge=0, description="Bytes/s below which, after 5 s, we give up")
     max_redirects: int = Field(3, ge=0, description="Redirects followed, each one checked")
     fetch_tries: int = Field(3, ge=1, description="Tries of a transient failure inside a chunk")
-    per_host: int = Field(8, ge=1, description="Requests at once to one host, per child process")
+    per_host: int = Field(
+        16, ge=1, description="Requests at once to one host, of all children of a worker together"
+    )
     rate_per_host: float = Field(
-        0, ge=0, description="Requests per second to one host, per child process; 0: no limit"
+        0,
+        ge=0,
+        description="Requests per second to one host, of a worker; 0: any. Set it where you submit, too",
     )
     robots: bool = Field(False, description="Obey robots.txt of the hosts fetched from")
     fetch_ahead: int = Field(16, ge=1, description="Pictures fetched ahead, per child process")

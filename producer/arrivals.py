@@ -78,6 +78,8 @@ class Arrivals:
         self.watch = f"watch-{blake2b(words.encode(), digest_size=8).hexdigest()}"
         #: When each version that is not whole yet was seen first.
         self._since: dict[str, float] = {}
+        #: Jobs that nobody was told of yet.
+        self._made: list[Submission] = []
 
     def look(self) -> Look:
         """Look once; submit what is whole, each time as one job.
@@ -86,32 +88,36 @@ class Arrivals:
 
         Raises:
             UsageError: the folder cannot be read.
-            BrokerError: Redis is away; what is whole is submitted at a later look.
+            ClassyardError: Redis is away, or too much waits; the rest is submitted by a later look,
+                which also tells of what was submitted by this one.
         """
-        made = [self._submit(batch) for batch in self._left()]
+        for batch in self._left():
+            self._submit(batch)
         whole, since = self._compare()
         self._since = since
-        if whole:
+        size = self._desk.settings.max_images or MOST_WAITING
+        for start in range(0, len(whole), size):
             batch = f"{self.watch}-{uuid4().hex}"
-            files = {version.name: version.uri for version in whole}
+            files = {version.name: version.uri for version in whole[start : start + size]}
             self._desk.database.write(arrivals.claim, batch, files)
-            made.append(self._submit(batch))
-        return Look(tuple(one for one in made if one is not None), len(since))
+            self._submit(batch)
+        made, self._made = self._made, []
+        return Look(tuple(made), len(since))
 
     def _left(self) -> list[str]:
         return self._desk.database.read(arrivals.unsubmitted, self.watch)
 
-    def _submit(self, batch: str) -> Submission | None:
+    def _submit(self, batch: str) -> None:
         """Submit a batch under its own key: doing it twice makes one job."""
         database = self._desk.database
         uris = database.read(arrivals.uris_of, batch)
         if not uris:
-            return None  # another watcher of the same folder had them all
+            return  # another watcher of the same folder had them all
         source = Source(lambda: iter([Block(uris)]), self._pattern.folder, (), "nothing")
         request = self._request.named(None, key=batch, priority=self._request.priority)
         done = submit(self._desk, Sources((source,)), request, self._desk.settings.chunk_size)
         database.write(arrivals.submitted, batch, done.job_id)
-        return done
+        self._made.append(done)
 
     def _compare(self) -> tuple[list[_Version], dict[str, float]]:
         """Return what is whole now, and since when the rest is as it is."""
@@ -131,7 +137,7 @@ class Arrivals:
 
     def _new(self) -> Iterator[list[_Version]]:
         """Yield the files that no watcher has claimed, in blocks."""
-        for block in read_pattern(self._pattern):
+        for block in read_pattern(self._pattern, live=True):
             for start in range(0, len(block.uris), _BLOCK):
                 versions = self._versions(block.uris[start : start + _BLOCK])
                 names = [version.name for version in versions]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, field, replace
-from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import IntegrityError
@@ -16,40 +15,22 @@ from broker.sweep import discard
 from core.errors import BrokerError, ClassyardError
 from core.tracing import TRACEPARENT, Tracing
 from core.types import JobStatus, digest, encode_uris
-from db import jobs, queries, reuse, workers
+from db import jobs, queries, reuse
 from db.jobs import NewChunk
+from producer.chunking import sized_blocks
 from producer.quotas import check_backlog, check_size
-from producer.sources.block import resized, tapered
 from producer.undone import Undone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from celery import Celery
-    from sqlalchemy import Connection
 
     from core.settings import Settings
     from db.jobs import JobRequest
     from db.session import Database
     from producer.sources import Block, Sources
 
-#: Images in a chunk of a model that was never timed.
-FIRST_CHUNK = 128
-#: Seconds that a chunk should take: long enough to make its overhead small, short enough that a
-#: small job behind a large one starts soon and a crash costs little.
-CHUNK_SECONDS = 1.0
-#: Twice that for images behind a network: a chunk begins with a wait for the first of them.
-REMOTE_CHUNK_SECONDS = 2.0
-#: Schemes of such images.
-REMOTE = ("http:", "https:", "s3:", "gs:", "az:")
-#: Parts that the last chunks are cut into; remote ones would wait once for each.
-PARTS, REMOTE_PARTS = 4, 2
-#: Bounds of the automatic chunk size, in images.
-SMALLEST, LARGEST = 16, 4096
-#: Chunks per slot of a small job, so that no slot idles while another finishes a long last chunk.
-CHUNKS_PER_SLOT = 4
-#: Most images read ahead to choose the chunk size.
-HEAD = 65_536
 #: Chunks written in one transaction.
 SLICE = 32
 #: Seconds without a write after which a submission under the same key is taken for dead.
@@ -127,7 +108,7 @@ def _submit(
     if isinstance(job_id, Submission):
         return job_id
     try:
-        blocks = _sized_blocks(desk, request, reader, chunk_size)
+        blocks = sized_blocks(desk, request, reader, chunk_size)
         total, count = _write_chunks(desk, job_id, blocks, on_read)
         skipped = reader.skipped if isinstance(reader, Undone) else 0
         if not desk.database.write(jobs.seal, job_id, total, count, skipped):
@@ -207,44 +188,3 @@ def _chunk(seq: int, first_position: int, block: Block) -> NewChunk:
     uris_json = encode_uris(block.uris)
     extra = None if block.extras is None else json.dumps(block.extras, allow_nan=False)
     return NewChunk(seq, len(block.uris), first_position, uris_json, extra, digest(uris_json))
-
-
-def _sized_blocks(
-    desk: Desk, request: JobRequest, sources: Sources | Undone, chunk_size: int
-) -> Iterable[Block]:
-    """Return the images in blocks of the size of a chunk.
-
-    Only the beginning of the sources is read to choose it: a long job gets chunks that take about
-    a second, a short one gets enough of them for every slot. The last ones are smaller, so that
-    no slot is done long before the others.
-    """
-    if chunk_size:
-        return sources.blocks(chunk_size)
-    slots, window, seconds = desk.database.read(_speed, desk, request)
-    # A small job fits into one window: what does not waits for a whole round of the large ones.
-    count = min(slots * CHUNKS_PER_SLOT, window) if slots else CHUNKS_PER_SLOT
-    most = _images(seconds, REMOTE_CHUNK_SECONDS)
-    blocks = sources.blocks(most)
-    head = list(islice(blocks, min(count, HEAD // most)))
-    remote = bool(head) and head[0].uris[0].lower().startswith(REMOTE)
-    largest = most if remote else _images(seconds, CHUNK_SECONDS)
-    images = sum(len(block.uris) for block in head)
-    size = min(largest, max(1, -(-images // count)))
-    parts = REMOTE_PARTS if remote else PARTS
-    return tapered(resized(chain(head, blocks), size), max(1, slots), parts, SMALLEST)
-
-
-def _images(seconds: float | None, chunk_seconds: float) -> int:
-    """Return the images of a full chunk, of a model that takes `seconds` for one."""
-    if seconds is None:
-        return FIRST_CHUNK
-    return min(LARGEST, max(SMALLEST, round(chunk_seconds / seconds)))
-
-
-def _speed(
-    connection: Connection, desk: Desk, request: JobRequest
-) -> tuple[int, int, float | None]:
-    """Return the live slots, the window, and the seconds that an image lately took."""
-    slots = workers.live_slots(connection, desk.settings.dead_after, request.queue)
-    window = desk.dispatcher.window(connection, request.queue)
-    return slots, window, queries.image_seconds(connection, request.model, request.fingerprint)

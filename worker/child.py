@@ -19,6 +19,7 @@ from core.tracing import open_tracing
 from db import workers
 from db.session import open_database
 from worker.engines.base import Child
+from worker.fetch.board import Board
 from worker.models import Models
 from worker.runtime import Runtime, StoppingError
 from worker.telemetry import Telemetry
@@ -71,6 +72,7 @@ class ChildProcess:
         self._worker_id = worker_id
         self._stop = stop
         self._metrics_folder = metrics_folder
+        self._board = Board()  # before the fork: all children write on the same one
         self._telemetry = Telemetry()
         self._database: Database | None = None
         self._models: Models | None = None
@@ -99,6 +101,7 @@ class ChildProcess:
             watchdog.beat,
             pass_on=(StoppingError, SoftTimeLimitExceeded),
             loaded=self._telemetry.loaded,
+            board=self._board,
         )
         self._runtime = Runtime(
             # Impatient: a Redis that is away must not keep a child from the next chunk for minutes.

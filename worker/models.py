@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from core.settings import Settings
     from core.types import Classification, Classified
     from worker.engines.base import Child, Engine
+    from worker.fetch.board import Board
 
 
 class Classifier(Protocol):
@@ -69,14 +70,19 @@ class Models:
         beat: Callable[[], None],
         pass_on: tuple[type[Exception], ...],
         loaded: Callable[[str, float, int], None] = lambda *_: None,
+        board: Board | None = None,
     ) -> None:
-        """Hold no model yet. `loaded` is told each one's name, seconds and batch size."""
+        """Hold no model yet.
+
+        `loaded` is told each one's name, seconds and batch size; `board` is what all children know
+        of the hosts they ask.
+        """
         self._settings = settings
         self._child = child
         self._beat = beat
         self._pass_on = pass_on
         self._on_loaded = loaded
-        self._fetcher = Fetcher(settings.fetch_limits)
+        self._fetcher = Fetcher(settings.fetch_limits, board=board)
         self._loaded: OrderedDict[tuple[str, str, bool], Loaded] = OrderedDict()
 
     def get(self, name: str, fingerprint: str, *, embeddings: bool = False) -> Classifier:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from sqlalchemy.exc import DBAPIError
@@ -12,6 +13,7 @@ from producer.cli.commands import cli
 
 def main() -> None:
     """Run a command. Exit codes: 0 all ok, 1 error, 2 usage, 3 finished with failed images."""
+    _open_standard_streams()
     try:
         cli()
     except ClassyardError as error:
@@ -22,6 +24,16 @@ def main() -> None:
         # The reader of our output has gone (`| head`): nothing to say, and nothing to flush.
         sys.stderr.close()
         sys.exit(0)
+
+
+def _open_standard_streams() -> None:
+    """Put nothing where a standard stream was closed (`<&-`): else the next file that is opened gets there."""
+    for handle, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            os.dup2(nothing := os.open(os.devnull, os.O_RDWR), handle)
+            if nothing != handle:
+                os.close(nothing)
+            setattr(sys, name, open(handle, mode, closefd=False))  # noqa: SIM115 - it stays
 
 
 def _end(text: str, code: int) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from sqlalchemy.exc import DBAPIError
 
-from core.errors import BrokerError, UsageError
+from core.errors import ClassyardError
 from core.settings import read_settings
 from core.types import printable
 from producer.arrivals import Arrivals, watched
@@ -99,7 +99,7 @@ class _Watching:
             began = time.monotonic()
             try:
                 look = self._arrivals.look()
-            except (BrokerError, DBAPIError, UsageError) as error:
+            except (ClassyardError, DBAPIError) as error:
                 failures += 1
                 text = str(getattr(error, "orig", error)).partition("\n")[0]
                 self.say(f"waiting: {printable(text)}")

@@ -83,8 +83,10 @@ def _samples(file: BinaryIO, kind: Kind, shown: str) -> Iterator[_Sample]:
     sample = _Sample("")
     for number, member in enumerate(archives.members(file, kind), 1):
         folder, slash, base = member.name.rpartition("/")
+        # `.` and `..` are hidden nothing: in an archive they are names like any other.
         if base.startswith(".") or any(
-            part == _SHADOWS or (part.startswith(".") and part != ".") for part in folder.split("/")
+            part == _SHADOWS or (part.startswith(".") and part not in {".", ".."})
+            for part in folder.split("/")
         ):
             continue
         key, _, ending = base.partition(".")

@@ -68,11 +68,12 @@ def pattern_of(argument: str) -> Pattern:
     return Pattern(absolute(fixed or "."), tuple(rest) or ("*",))
 
 
-def read_pattern(pattern: Pattern) -> Iterator[Block]:
+def read_pattern(pattern: Pattern, *, live: bool = False) -> Iterator[Block]:
     """Yield the images that `pattern` names, directory by directory, sorted in each.
 
     An entry named like an image is taken whatever it is; that it is a directory or leads nowhere is
     for its row to say. Hidden entries are passed over; links to directories are not followed by `**`.
+    Below a `live` folder, directories may vanish while it is read.
 
     Raises:
         UsageError: A directory cannot be read.
@@ -81,7 +82,13 @@ def read_pattern(pattern: Pattern) -> Iterator[Block]:
     stack = [(pattern.folder, _opened({0}, matchers))]
     while stack:
         folder, states = stack.pop()
-        names, inner = _scanned(folder, states, matchers)
+        try:
+            names, inner = _scanned(folder, states, matchers)
+        except UsageError as error:
+            vanished = isinstance(error.__cause__, FileNotFoundError | NotADirectoryError)
+            if live and vanished and folder != pattern.folder:
+                continue
+            raise
         prefix = folder.rstrip("/") + "/"
         for start in range(0, len(names), _BLOCK):
             yield Block(file_uris([prefix + name for name in names[start : start + _BLOCK]]))

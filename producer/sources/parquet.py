@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from core.errors import ManifestError, UsageError
+from core.types import printable
 from producer.sources.block import Block, Extra
 from producer.sources.extras import EXTRA_LIMIT, checked_extra
 from producer.sources.manifests import NAMES
@@ -32,17 +33,43 @@ def read_parquet(stream: BinaryIO, name: str, folder: str) -> Iterator[Block]:
         ) from None
     try:
         with ParquetFile(stream) as table:
-            column = next((one for one in NAMES if one in table.schema_arrow.names), None)
-            if column is None:
-                raise _no_column(name, table.schema_arrow.names)
+            column = _column(name, table.schema_arrow.names)
             row = 1
             for batch in table.iter_batches(batch_size=_ROWS):
-                yield _block(batch.to_pylist(), column, row, name, folder)
+                yield _block(_rows(batch, row, name), column, row, name, folder)
                 row += batch.num_rows
     except (arrow.ArrowException, OSError) as error:
         raise ManifestError(
             f"{name}: no Parquet file, or damaged: {type(error).__name__}"
         ) from error
+
+
+def _column(name: str, columns: list[str]) -> str:
+    column = next((one for one in NAMES if one in columns), None)
+    if column is None:
+        raise _no_column(name, columns)
+    twice = next((one for one in columns if columns.count(one) > 1), None)
+    if twice is not None:
+        raise ManifestError(f"{name}: the column {printable(twice, 80)!r} is there twice")
+    return column
+
+
+def _rows(batch: Any, first: int, name: str) -> list[dict[str, Any]]:
+    """Return a slice as Python's values, whose moments know no nanoseconds and not every year."""
+    import pyarrow as arrow
+
+    for at, field in enumerate(batch.schema):
+        if str(field.type).startswith(("timestamp[ns", "duration[ns")):
+            zone = [field.type.tz] if arrow.types.is_timestamp(field.type) else []
+            kind = arrow.timestamp("us", *zone) if zone else arrow.duration("us")
+            batch = batch.set_column(at, field.name, batch.column(at).cast(kind, safe=False))
+    try:
+        rows: list[dict[str, Any]] = batch.to_pylist()
+    except (ValueError, OverflowError, LookupError) as error:
+        last = first + batch.num_rows - 1
+        what = f"a moment that cannot be kept, in this row or one up to {last}"
+        raise wrong(name, first, what) from error
+    return rows
 
 
 def _no_column(name: str, columns: list[str]) -> ManifestError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,9 +14,12 @@ from pyarrow import parquet
 from core.settings import read_settings
 from producer.cli.local import SAMPLES
 from tests.acceptance.conftest import furnish
+from tests.integration.test_fetch_http import Site, Visit, site
 from tests.support.s3 import CREDENTIALS, s3_server
 from tests.support.yard import Yard
 from tests.unit.test_fetch_archives import tarred, zipped
+
+__all__ = ["site"]
 
 
 def test_any_source_is_served_by_configuration_alone(
@@ -56,3 +60,31 @@ def test_any_source_is_served_by_configuration_alone(
     assert sum(row.label == name[6] for row, name in zip(rows, names, strict=False)) >= 11
     assert [extra and extra["cls"] for extra in extras[3:7]] == [name[6] for name in names[3:7]]
     assert inline[30:] not in worker_log + done.err + done.out
+
+
+def test_all_children_of_a_worker_share_a_hosts_pace(
+    home: Path, broker_url: str, converted: Path, site: Site
+) -> None:
+    furnish(home, converted)
+    digit = next(iter(SAMPLES.glob("*.png"))).read_bytes()
+    moments: list[float] = []
+
+    def picture(visit: Visit) -> None:
+        moments.append(time.monotonic())
+        visit.answer(digit)
+
+    start = site.on("/digit.png", picture)
+    settings = read_settings(
+        home=home, broker_url=broker_url, concurrency=3, ports=str(site.port),
+        allow_nets="127.0.0.0/8", rate_per_host=8,
+    )  # fmt: skip
+    with Yard(settings) as yard:
+        yard.worker()
+        uris = [f"{start}?{number}" for number in range(36)]
+        job = yard.submit(uris, "--chunk-size", "6")
+        assert yard.finish(job) == "completed"
+        children = yard.sql("SELECT count(DISTINCT child) FROM chunks WHERE job_id = 1")
+    moments.sort()
+    assert len(moments) == 36
+    assert moments[-1] - moments[0] > 35 / 8 - 0.5
+    assert children[0][0] == 3, "one child did it all: nothing is shown"

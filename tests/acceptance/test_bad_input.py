@@ -52,7 +52,7 @@ def test_every_position_ends_as_it_must(home: Path, broker_url: str, site: Site)
         settings = read_settings(
             home=home, broker_url=broker_url, concurrency=2, allow_nets="127.0.0.1/32",
             ports=f"80,{site.port},{strange.closed},{strange.deaf},{strange.plain}",
-            connect_timeout=1, read_timeout=2, fetch_timeout=6, fetch_tries=2, per_host=64, decode_timeout=3,
+            connect_timeout=1, read_timeout=2, fetch_timeout=6, fetch_tries=2, per_host=128, decode_timeout=3,
             fetch_ahead=64, max_bytes=MOST_BYTES,
         )  # fmt: skip
         yard = stack.enter_context(Yard(settings))

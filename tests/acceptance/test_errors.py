@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,7 @@ from db.migrate import migrate
 from db.session import open_database
 from tests.support.broker import connect
 from tests.support.record import Record
-from tests.support.yard import Yard
+from tests.support.yard import ROOT, Yard
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,6 +91,23 @@ def test_sources_that_cannot_be_read(bare: Yard, tmp_path: Path) -> None:
     assert jobs_in(bare) == 0
     done = bare.command("run", str(tmp_path / "nowhere"), "--model", "digits")
     one_line(done, 2, "nowhere does not exist")
+
+
+@pytest.mark.parametrize(
+    ("closed", "code"), [("<&-", 2), (">&-", 0), ("2>&-", 0), ("<&- >&- 2>&-", 0)]
+)
+def test_standard_streams_that_are_closed(bare: Yard, closed: str, code: int) -> None:
+    words = "submit - --model digits" if closed == "<&-" else "models"
+    with embedded_redis(bare.settings.home):
+        migrate(open_database(bare.settings.database))
+        done = subprocess.run(
+            f"{sys.executable} -m producer {words} {closed}", shell=True, cwd=ROOT, timeout=60,
+            env=bare.environment(), capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == code, done
+    assert "Traceback" not in done.stderr
+    if code:
+        assert done.stderr == "classyard: standard input names no image\n"
 
 
 def test_a_database_that_is_not_ready(bare: Yard, home: Path) -> None:

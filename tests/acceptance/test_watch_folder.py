@@ -7,17 +7,20 @@ import os
 import shutil
 import signal
 import tempfile
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from broker.embedded import embedded_redis
+from core.errors import BrokerError, UsageError
 from core.settings import read_settings
 from db import arrivals
 from producer.arrivals import Arrivals, watched
 from producer.request import job_request
 from producer.sources import Sources
+from producer.submit import Desk, Submission, submit
 from tests.support.yard import Running, Yard
 
 if TYPE_CHECKING:
@@ -43,10 +46,14 @@ class Clock:
         return self.now
 
 
-def watching(yard: Yard, folder: Path, clock: Clock, settle: float = 5) -> Arrivals:
-    settings = yard.settings
-    request = job_request(settings, Sources(()), "digits", 1, [folder])
-    return Arrivals(yard.desk, watched(str(folder)), request, settle, clock)
+def watching(at: Yard | Desk, folder: Path, clock: Clock, settle: float = 5) -> Arrivals:
+    desk = at.desk if isinstance(at, Yard) else at
+    request = job_request(desk.settings, Sources(()), "digits", 1, [folder])
+    return Arrivals(desk, watched(str(folder)), request, settle, clock)
+
+
+def limited(yard: Yard, **limits: int) -> Desk:
+    return replace(yard.desk, settings=yard.settings.model_copy(update=limits))
 
 
 def submitted(yard: Yard, folder: Path) -> list[str]:
@@ -137,6 +144,71 @@ def test_files_that_wait_are_bounded(
         totals += [done.total for done in look.submissions]
     assert sum(totals) == 7
     assert submitted(open_yard, tmp_path) == [f"{number}.jpg" for number in range(7)]
+
+
+def test_no_batch_is_larger_than_a_job_may_be(open_yard: Yard, tmp_path: Path) -> None:
+    for number in range(5):
+        (tmp_path / f"{number}.jpg").touch()
+    arriving = watching(limited(open_yard, max_images=2), tmp_path, Clock(), settle=0)
+    arriving.look()
+    assert [done.total for done in arriving.look().submissions] == [2, 2, 1]
+
+
+def test_what_was_submitted_before_a_look_failed_is_told_by_the_next(
+    open_yard: Yard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(2):
+        (tmp_path / f"{number}.jpg").touch()
+    arriving = watching(limited(open_yard, max_images=1), tmp_path, Clock(), settle=0)
+    arriving.look()
+    calls = []
+
+    def fails_second(*given: Any) -> Submission:
+        calls.append(given)
+        if len(calls) == 2:
+            raise BrokerError("away")
+        return submit(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("producer.arrivals.submit", fails_second)
+        with pytest.raises(BrokerError):
+            arriving.look()
+    assert [done.total for done in arriving.look().submissions] == [1, 1]
+    assert arriving.look().submissions == ()
+
+
+def test_folders_that_come_and_go_while_one_looks(
+    open_yard: Yard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("gone", "here"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "here" / "a.jpg").touch()
+    arriving = watching(open_yard, tmp_path, Clock(), settle=0)
+    scandir = os.scandir
+
+    def gone(folder: str) -> Any:
+        return scandir(f"{folder}/../none" if folder.endswith("gone") else folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("producer.sources.folders.os.scandir", gone)
+        assert arriving.look().waiting == 1
+        assert [done.total for done in arriving.look().submissions] == [1]
+    shutil.rmtree(tmp_path)
+    with pytest.raises(UsageError, match="cannot read the folder"):
+        arriving.look()
+    (tmp_path / "here").mkdir(parents=True)
+    (tmp_path / "here" / "b.jpg").touch()
+    arriving.look()
+    assert [done.total for done in arriving.look().submissions] == [1]
+
+
+def test_the_command_waits_while_too_much_waits(open_yard: Yard, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    running = open_yard.start("watch", str(tmp_path), *QUICK, CLASSYARD_MAX_WAITING="1")
+    (tmp_path / "b.jpg").write_bytes(b"x")
+    open_yard.until(lambda: "images wait already" in running.log.read_text(), 20)
+    assert running.process.poll() is None
+    assert running.stop(signal.SIGINT) == 0
 
 
 def start(yard: Yard, folder: Path, *words: str) -> Running:

@@ -148,7 +148,7 @@ def test_every_make_target_exists(page: Path) -> None:
 @each_page
 def test_every_variable_of_ours_exists(page: Path) -> None:
     ours = {f"CLASSYARD_{name.upper()}" for name in Settings.model_fields}
-    tests = {"CLASSYARD_TEST_REDIS_URL", "CLASSYARD_TEST_DATABASE_URL"}
+    tests = {"CLASSYARD_TEST_REDIS_URL", "CLASSYARD_TEST_DATABASE_URL", "CLASSYARD_TEST_AZURITE"}
     named = set(re.findall(r"\bCLASSYARD_[A-Z]+(?:_[A-Z]+)*\b", page.read_text("utf-8")))
     assert named <= ours | tests
 

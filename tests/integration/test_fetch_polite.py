@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
 from core.errors import Code
+from core.limits import FetchLimits
 from core.settings import read_settings
 from core.types import Failure
 from tests.integration.test_fetch_http import Make, Site, Visit, limits, make, site
@@ -52,8 +54,8 @@ def test_so_many_requests_per_second_and_no_more(site: Site, make: Make) -> None
     assert moments[-1] - moments[0] >= 9 * 0.05 - 0.03
 
 
-def test_other_hosts_do_not_wait() -> None:
-    gate = HostGate(8, patience=5, rate=1.0)
+def test_other_hosts_do_not_wait(limits: FetchLimits) -> None:
+    gate = HostGate(replace(limits, rate_per_host=1.0))
     began = time.monotonic()
     for host in "abcdefgh":
         with gate.slot(host):
@@ -78,23 +80,13 @@ def test_after_a_429_the_whole_host_is_left_alone(site: Site, make: Make) -> Non
     assert moments[1] - moments[0] >= 0.95
 
 
-def test_a_silence_longer_than_patience_is_not_awaited() -> None:
-    gate = HostGate(1, patience=0.5)
+def test_a_silence_longer_than_patience_is_not_awaited(limits: FetchLimits) -> None:
+    gate = HostGate(limits)
     with gate.slot("h"):
         gate.hush("h", 100)
     with pytest.raises(Refused) as caught, gate.slot("h"):
         pytest.fail("the host asked for silence")
     assert caught.value.code is Code.TIMEOUT_TOTAL
-
-
-def test_hosts_whose_pace_is_over_are_forgotten() -> None:
-    now = [0.0]
-    gate = HostGate(1, patience=5, rate=0.5, clock=lambda: now[0])
-    for number in range(2000):
-        with gate.slot(f"h{number}"):
-            pass
-        now[0] += 0.01
-    assert len(gate._hosts) <= 1025
 
 
 def test_robots_txt_is_obeyed(site: Site, make: Make) -> None:

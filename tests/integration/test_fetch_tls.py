@@ -43,10 +43,15 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 class Server:
     """Answers every HTTPS request on 127.0.0.1 the same way; notes the names asked for by SNI."""
 
-    def __init__(self, certificate: tuple[Path, Path], answer: bytes) -> None:
+    def __init__(
+        self, certificate: tuple[Path, Path], answer: bytes, *, asks: bool = False
+    ) -> None:
         self.names: list[str | None] = []
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(*certificate)
+        if asks:
+            self._context.load_verify_locations(certificate[0])
+            self._context.verify_mode = ssl.CERT_REQUIRED
         self._context.sni_callback = lambda _sock, name, _context: self.names.append(name)
         self._answer = answer
         self._stopping = False
@@ -127,6 +132,19 @@ def test_a_self_signed_certificate(server: Server) -> None:
     assert "self-signed" in result.detail.replace("self signed", "self-signed")
     assert len(server.names) == 1  # final: not tried again
     fetcher.close()
+
+
+def test_a_server_that_asks_for_our_certificate(
+    certificate: tuple[Path, Path], trusting: ssl.SSLContext
+) -> None:
+    server = Server(certificate, PICTURE, asks=True)
+    fetcher = make(server.port, trusting)
+    result = fetcher.fetch(f"https://good.example:{server.port}/x", [])
+    server.stop()
+    fetcher.close()
+    assert isinstance(result, Failure)
+    assert result.code is Code.TLS_FAILED
+    assert len(server.names) == 1
 
 
 def test_a_certificate_for_another_name(server: Server, trusting: ssl.SSLContext) -> None:

@@ -1,27 +1,28 @@
-"""Object stores: a real S3-compatible server, a server that misbehaves, fsspec's memory for the others."""
+"""Object stores: emulators of all three on loopback. Azure's is optional: `npm install azurite`."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
+import gzip
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from typing import Any
 
-import azure.core.exceptions as azure
+import azure.core.exceptions as azures
 import fsspec
-import google.auth.exceptions as google
+import google.auth.exceptions as googles
 import pytest
-from fsspec.implementations.memory import MemoryFileSystem
 from gcsfs.retry import HttpError
 
 from core.errors import Code, UsageError
 from core.limits import FetchLimits
 from core.settings import read_settings
-from core.stores import explained
+from core.storeerrors import explained
 from core.types import Failure
 from producer.sources import open_sources
-from tests.integration.test_fetch_http import Site, Visit
+from tests.conftest import unavailable
 from tests.support.s3 import CREDENTIALS, PAGE, S3, s3_server
+from tests.support.stores import Emulator, azure, azure_environment, azurite, google
 from worker.fetch import Fetcher
 
 pytestmark = pytest.mark.filterwarnings("default::DeprecationWarning")
@@ -34,7 +35,7 @@ def s3() -> Iterator[S3]:
 
 
 @pytest.fixture(autouse=True)
-def _credentials(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+def credentials(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     monkeypatch.setenv("HOME", str(tmp_path_factory.getbasetemp()))
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
@@ -82,6 +83,10 @@ def test_what_an_object_can_be_instead(s3: S3, monkeypatch: pytest.MonkeyPatch) 
     assert code("s3://odd/empty.png", allowed) is Code.EMPTY
     assert code("s3://odd/large.png", allowed) is Code.TOO_LARGE
     assert fetched("s3://odd/just.png", allowed) == bytes(1000)
+    for size, wanted in ((1000, bytes(1000)), (1001, Code.TOO_LARGE)):
+        s3.put("odd", "packed.png", gzip.compress(bytes(size)))
+        found = fetched("s3://odd/packed.png", allowed)
+        assert getattr(found, "code", found) == wanted
     assert code("s3://odd/a.png", limits("http://127.0.0.1:9")) is Code.CONN_FAILED
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
@@ -119,102 +124,113 @@ def test_a_prefix_is_listed_page_by_page(s3: S3) -> None:
         listed("s3://no-bucket/a/", allowed)
 
 
-@pytest.fixture
-def site() -> Iterator[Site]:
-    opened = Site()
-    yield opened
-    opened.stop()
-
-
-def says(status: str, body: bytes = b"") -> Callable[[Visit], None]:
-    return lambda visit: visit.answer(body, status)
-
-
-@pytest.mark.parametrize(
-    ("route", "wanted"),
-    [
-        (says("403 Forbidden", b"<Error><Code>AccessDenied</Code></Error>"), Code.PERMISSION),
-        (says("500 Oops"), Code.HTTP_5XX),
-        (says("503 Slow", b"<Error><Code>SlowDown</Code></Error>"), Code.HTTP_5XX),
-        (says("429 Many"), Code.HTTP_429),
-        (says("418 Teapot"), Code.HTTP_4XX),
-        (lambda visit: visit.dribble(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 99, 0.1), None),
-        (lambda visit: visit.send(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nxx"), None),
-    ],
-    ids=["403", "500", "slow down", "429", "418", "dribble", "short"],
+#: Every kind of name that a store may hold, and that must come back as it is.
+ODD = (
+    "a b.jpg",
+    "ö日.jpg",
+    "h#1.jpg",
+    "q?x=1&y.jpg",
+    "p%20q.jpg",
+    "a+b.jpg",
+    "it's!.jpg",
+    "e=1,2.jpg",
 )
-def test_a_store_that_misbehaves(
-    route: Callable[[Visit], None], wanted: Code | None, site: Site
-) -> None:
-    site.routes["/bkt/a.png"] = route
-    allowed = limits(site.url("").rstrip("/"), fetch_timeout=3)
-    found = code("s3://bkt/a.png", allowed)
-    assert found is wanted or (wanted is None and found.transient), found
 
 
-def test_a_store_that_ignores_the_range_fills_no_memory(site: Site) -> None:
-    sent = 0
-
-    def endless(visit: Visit) -> None:
-        nonlocal sent
-        visit.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-        while not site.stopping.is_set() and sent < 1 << 30:
-            visit.send(b"10000\r\n" + bytes(0x10000) + b"\r\n")
-            sent += 0x10000
-
-    site.routes["/bkt/a.png"] = endless
-    allowed = limits(site.url("").rstrip("/"), max_bytes=1_000_000)
-    assert code("s3://bkt/a.png", allowed) is Code.TOO_LARGE
-    assert sent < 50 << 20
-
-
-def test_a_transient_error_is_tried_again(site: Site) -> None:
-    def better(visit: Visit) -> None:
-        busy = sum("/bkt/a.png" in hit for hit in site.hits) < 3
-        visit.answer(b"" if busy else b"bytes", "503 Busy" if busy else "200 OK")
-
-    site.routes["/bkt/a.png"] = better
-    assert fetched("s3://bkt/a.png", limits(site.url("").rstrip("/"), fetch_tries=3)) == b"bytes"
+@pytest.fixture(scope="module", params=["gs", "az"])
+def emulator(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Emulator]:
+    if request.param == "az" and not azurite():
+        pytest.skip("no Azurite: npm install azurite, or set CLASSYARD_TEST_AZURITE")
+    if request.param == "gs" and find_spec("gcp_storage_emulator") is None:
+        unavailable("no emulator of Google's store: pip install gcp-storage-emulator")
+    folder = tmp_path_factory.mktemp("azurite")
+    with google() if request.param == "gs" else azure(folder) as started:
+        yield started
 
 
 @pytest.fixture
-def double(monkeypatch: pytest.MonkeyPatch) -> Iterator[MemoryFileSystem]:
-    """Fsspec's own memory in the place of the stores that have no server here."""
-
-    class Double(MemoryFileSystem):
-        cachable = False
-
-    known = sys.modules["fsspec.registry"]._registry
-    for scheme in ("gs", "az"):
-        monkeypatch.setitem(known, scheme, Double)
-    memory = Double()
-    yield memory
-    memory.rm("/", recursive=True)
+def other(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:
+    """The emulator, and the environment that leads there."""
+    for name, value in emulator.environment.items():
+        monkeypatch.setenv(name, value)
+    return emulator
 
 
-@pytest.mark.parametrize("scheme", ["gs", "az"])
-def test_the_other_stores_are_read_and_listed(scheme: str, double: MemoryFileSystem) -> None:
-    for name in ("in/b.jpg", "in/a.jpg", "in/deep/c.png", "in/.no.jpg", "in/notes.txt", "z.jpg"):
-        double.pipe_file(f"/bucket/{name}", name.encode())
-    allowed = limits(max_bytes=100)
-    start = f"{scheme}://bucket/in/"
-    assert listed(start, allowed) == [start + name for name in ("a.jpg", "b.jpg", "deep/c.png")]
-    assert fetched(f"{start}deep/c.png", allowed) == b"in/deep/c.png"
+def test_any_key_of_the_other_stores_is_listed_and_read(other: Emulator) -> None:
+    objects = {f"in/{name}": name.encode() for name in ODD} | {"in/deep/c.png": b"c", "z.jpg": b"z"}
+    other.fill("names", {**objects, "in/.no.jpg": b"no", "in/notes.txt": b"no"})
+    allowed = limits()
+    start = f"{other.scheme}://names/"
+    wanted = {start + key: body for key, body in objects.items()}
+    below = {uri for uri in wanted if "/in/" in uri}
+    assert set(listed(f"{start}in/", allowed)) == below
+    assert listed(f"{start}in", allowed) == listed(f"{start}in/", allowed)
+    assert set(listed(start, allowed)) == set(wanted)
+    fetcher = Fetcher(allowed)
+    with ThreadPoolExecutor(8) as pool:
+        found = pool.map(lambda uri: fetcher.fetch(uri, []), wanted)
+        assert list(found) == list(wanted.values())
+    fetcher.close()
+
+
+def test_what_an_object_of_the_other_stores_can_be_instead(other: Emulator) -> None:
+    sizes = {"empty.png": b"", "just.png": bytes(1000), "large.png": bytes(1001)}
+    other.fill("sizes", {**sizes, "huge.png": bytes(5 << 20)})
+    allowed = limits(max_bytes=1000)
+    start = f"{other.scheme}://sizes/"
     assert code(f"{start}none.png", allowed) is Code.FILE_NOT_FOUND
-    double.pipe_file("/bucket/large.jpg", bytes(101))
-    assert code(f"{scheme}://bucket/large.jpg", allowed) is Code.TOO_LARGE
-    with pytest.raises(UsageError, match="no such object"):
-        listed(f"{scheme}://nowhere/a/", allowed)
+    assert code(f"{other.scheme}://no-such-bucket/a.png", allowed) is Code.FILE_NOT_FOUND
+    assert code(f"{start}empty.png", allowed) is Code.EMPTY
+    assert code(f"{start}large.png", allowed) is Code.TOO_LARGE
+    assert code(f"{start}huge.png", allowed) is Code.TOO_LARGE
+    assert fetched(f"{start}just.png", allowed) == bytes(1000)
+    assert fetched(f"{start}huge.png", limits()) == bytes(5 << 20)
+    with pytest.raises(UsageError, match="no image below"):
+        listed(f"{start}none/", allowed)
+    with pytest.raises(UsageError, match=r"cannot list .*: no such object"):
+        listed(f"{other.scheme}://no-such-bucket/", allowed)
+
+
+@pytest.mark.parametrize("emulator", ["az"], indirect=True)
+def test_a_prefix_of_azure_is_listed_page_by_page(
+    other: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.storeclients._PAGE", 10)
+    names = [f"{number:02}.jpg" for number in range(35)]
+    other.fill("pages", {f"in/{name}": b"x" for name in names})
+    assert listed("az://pages/in/", limits()) == [f"az://pages/in/{name}" for name in names]
+    pages = open_sources(["az://pages/in/"], limits=limits()).sources[0].read()
+    assert len(next(pages).uris) == 10
+    pages.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("emulator", ["az"], indirect=True)
+def test_credentials_of_azure(other: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    other.fill("open", {"a.png": b"secret"})
+    endpoint = other.environment["AZURE_STORAGE_CONNECTION_STRING"].split("BlobEndpoint=")[1]
+    host = endpoint.removesuffix(";").removesuffix("/devstoreaccount1")
+    monkeypatch.setenv(*azure_environment(host, "d3Jvbmc=").popitem())
+    assert code("az://open/a.png", limits()) is Code.PERMISSION
+    with pytest.raises(UsageError, match=r"cannot list az://open/: the store refuses"):
+        listed("az://open/", limits())
+
+
+def test_a_store_without_credentials_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    for given in ("", "nonsense"):
+        monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", given)
+        assert code("az://bucket/a.png", limits()) is Code.STORE_UNAVAILABLE
 
 
 @pytest.mark.parametrize(
     ("error", "wanted"),
     [
-        (azure.ResourceNotFoundError("secret"), Code.FILE_NOT_FOUND),
-        (azure.ClientAuthenticationError("secret"), Code.PERMISSION),
-        (azure.ServiceRequestError("secret"), Code.CONN_FAILED),
-        (google.DefaultCredentialsError("secret"), Code.STORE_UNAVAILABLE),
-        (google.RefreshError("secret"), Code.STORE_UNAVAILABLE),
+        (azures.ResourceNotFoundError("secret"), Code.FILE_NOT_FOUND),
+        (azures.ClientAuthenticationError("secret"), Code.STORE_UNAVAILABLE),
+        (azures.ServiceRequestError("secret"), Code.CONN_FAILED),
+        (googles.DefaultCredentialsError("secret"), Code.STORE_UNAVAILABLE),
+        (googles.RefreshError("secret"), Code.STORE_UNAVAILABLE),
         (HttpError({"code": 403, "message": "secret"}), Code.PERMISSION),
         (HttpError({"code": 503, "message": "secret"}), Code.HTTP_5XX),
         (ConnectionResetError("secret"), Code.CONN_FAILED),

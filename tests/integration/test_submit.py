@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,8 +13,9 @@ from broker.app import make_app
 from core.errors import BrokerError, ClassyardError, ManifestError, UsageError
 from core.settings import Settings, read_settings
 from db import chunks
+from producer.chunking import FIRST_CHUNK
 from producer.sources import open_sources
-from producer.submit import FIRST_CHUNK, SLICE, Desk, submit
+from producer.submit import SLICE, Desk, submit
 from tests.support.record import ANN, REQUEST, Record, grouped, uris
 from tests.support.yard import Yard
 
@@ -158,6 +160,19 @@ def test_the_chunk_size_fits_a_model_never_timed(
     assert sum(found) == count
     assert max(found) <= most
     assert len(found) <= 3 + 2 * count / most, "chunks cost: no more of them than are of use"
+
+
+def test_a_chunk_ends_in_time_however_slowly_hosts_may_be_asked(desk: Desk) -> None:
+    record = Record(desk.database)
+    record.arrive(ANN, 4)
+    slow = replace(desk, settings=desk.settings.model_copy(update={"rate_per_host": 0.2}))
+    far = [f"https://example.org/{number}.jpg" for number in range(1000)]
+    found = sizes(record, submit(slow, piped(*far), REQUEST).job_id)
+    # Four children take turns: each gets an image every 20 s, for at most half of the soft limit.
+    assert max(found) == 22
+    assert sizes(record, submit(slow, piped(*uris(100)), REQUEST).job_id) == sizes(
+        record, submit(desk, piped(*uris(100)), REQUEST).job_id
+    ), "files have no hosts"
 
 
 def test_a_fast_model_gets_large_chunks_and_a_slow_one_small(desk: Desk) -> None:

@@ -215,7 +215,9 @@ def test_the_directory_is_read_once_for_many_threads(
 def test_a_picture_inside_its_uri(fetch: Any) -> None:
     data = base64.b64encode(b"\x89PNG").decode()
     assert fetch(f"data:image/png;base64,{data}", []) == b"\x89PNG"
+    assert fetch(f"data:image/png;base64,{data.rstrip('=')}", []) == b"\x89PNG"
     assert fetch("data:,a%20b", []) == b"a b"
+    refused(fetch("data:image/png;base64,iVBOR", []), Code.URI_INVALID, "base64")
     refused(fetch("data:image/png;base64", []), Code.URI_INVALID)
     refused(fetch("data:image/png;base64,!!!", []), Code.URI_INVALID, "base64")
     refused(fetch("data:,", []), Code.EMPTY)

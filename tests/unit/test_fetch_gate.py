@@ -3,18 +3,23 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from core.errors import Code
+from core.settings import read_settings
 from worker.fetch.dns import Resolver
 from worker.fetch.gate import HostGate
 from worker.fetch.refusal import Refused
 
+#: A gate waits for four times as long as a try may take.
+LIMITS = replace(read_settings().fetch_limits, per_host=1, total_timeout=1.25)
+
 
 def test_a_host_has_so_many_slots_and_no_more() -> None:
-    gate = HostGate(per_host=2, patience=5)
+    gate = HostGate(replace(LIMITS, per_host=2))
     inside, most, lock = 0, 0, threading.Lock()
 
     def visit() -> None:
@@ -33,22 +38,22 @@ def test_a_host_has_so_many_slots_and_no_more() -> None:
     for thread in threads:
         thread.join()
     assert most == 2
-    assert not gate._hosts
+    assert not gate._lines
 
 
 def test_waiting_for_a_slot_has_a_bound() -> None:
-    gate = HostGate(per_host=1, patience=0.05)
+    gate = HostGate(replace(LIMITS, total_timeout=0.0125))
     with gate.slot("h"), gate.slot("other"):
         with pytest.raises(Refused) as caught, gate.slot("h"):
             pytest.fail("there is no second slot")
         assert caught.value.code is Code.TIMEOUT_TOTAL
     with gate.slot("h"):
         pass
-    assert not gate._hosts
+    assert not gate._lines
 
 
 def test_a_slot_is_given_back_after_an_error() -> None:
-    gate = HostGate(per_host=1, patience=0.05)
+    gate = HostGate(replace(LIMITS, total_timeout=0.0125))
     with pytest.raises(KeyError), gate.slot("h"):
         raise KeyError
     with gate.slot("h"):

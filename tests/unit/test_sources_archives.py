@@ -35,9 +35,9 @@ def names(*arguments: str | Path) -> list[str]:
 
 MIXED = {
     "b.jpg": b"x", "a/deep/ö k.PNG": b"x", "notes.txt": b"x", ".hidden.jpg": b"x",
-    "__MACOSX/b.jpg": b"x", ".thumbs/c.jpg": b"x", "c!/d.webp": b"x",
+    "__MACOSX/b.jpg": b"x", ".thumbs/c.jpg": b"x", "c!/d.webp": b"x", "../up/./e.jpg": b"x",
 }  # fmt: skip
-LISTED = ["b.jpg", "a/deep/%C3%B6%20k.PNG", "c%21/d.webp"]
+LISTED = ["b.jpg", "a/deep/%C3%B6%20k.PNG", "c%21/d.webp", "../up/./e.jpg"]
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
@@ -136,6 +136,24 @@ def test_a_parquet_table_names_images_and_keeps_its_columns(tmp_path: Path) -> N
     ]  # fmt: skip
 
 
+def test_any_kind_of_parquet_column(tmp_path: Path) -> None:
+    columns = {
+        "uri": arrow.array(["a.jpg"]).dictionary_encode(),
+        "large": arrow.array(["x"], arrow.large_string()),
+        "null": arrow.nulls(1),
+        "nano": arrow.array([1_500], arrow.timestamp("ns", "UTC")),
+        "span": arrow.array([1_500_000_001], arrow.duration("ns")),
+        "inner": arrow.array([{"a": [1, None], "b": {"c": b"\0"}}]),
+        "map": arrow.array([[("k", 1)]], arrow.map_(arrow.string(), arrow.int32())),
+    }
+    parquet.write_table(arrow.table(columns), tmp_path / "list.parquet")
+    extra = {
+        "large": "x", "null": None, "nano": "1970-01-01T00:00:00.000001+00:00", "span": 1.5,
+        "inner": {"a": [1, None], "b": {"c": "AA=="}}, "map": [["k", 1]],
+    }  # fmt: skip
+    assert read(tmp_path / "list.parquet") == [(f"file://{tmp_path}/a.jpg", extra)]
+
+
 def test_parquet_that_cannot_be_read(tmp_path: Path) -> None:
     for table, what in (
         ({"image": [{"bytes": b"x", "path": "a"}]}, "pictures are inside this table"),
@@ -146,6 +164,15 @@ def test_parquet_that_cannot_be_read(tmp_path: Path) -> None:
         parquet.write_table(arrow.table(table), tmp_path / "t.parquet")
         with pytest.raises(ManifestError, match=what):
             read(tmp_path / "t.parquet")
+    for column in (arrow.array([2**60], arrow.timestamp("us")), arrow.array([2**30], arrow.date32()),
+                   arrow.array([1], arrow.timestamp("us", "Mars/Base"))):  # fmt: skip
+        parquet.write_table(arrow.table({"uri": ["a.jpg"], "t": column}), tmp_path / "t.parquet")
+        with pytest.raises(ManifestError, match="line 1: a moment that cannot be kept"):
+            read(tmp_path / "t.parquet")
+    twice = arrow.table([["a.jpg"], ["1"], ["2"]], names=["uri", "x", "x"])
+    parquet.write_table(twice, tmp_path / "t.parquet")
+    with pytest.raises(ManifestError, match="the column 'x' is there twice"):
+        read(tmp_path / "t.parquet")
     (tmp_path / "t.parquet").write_bytes(b"no parquet")
     with pytest.raises(ManifestError, match="no Parquet file"):
         read(tmp_path / "t.parquet")

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 #: Seconds during which a body may come as slowly as it likes.
 _RATE_GRACE: Final = 5.0
 _GZIP: Final = 31  # zlib's window bits for "with a gzip header"
+_MAGIC: Final = b"\x1f\x8b"
+#: What we do not unpack. Any other word means nothing: servers say "none", "binary", "aws-chunked".
+_UNREAD: Final = frozenset({"br", "zstd", "deflate", "compress"})
 
 
 def read_body(response: httpcore.Response, headers: Mapping[bytes, bytes], timer: Timer) -> bytes:
@@ -39,19 +42,36 @@ def read_body(response: httpcore.Response, headers: Mapping[bytes, bytes], timer
     return sink.finish()
 
 
+def unpacked(content: bytes, timer: Timer) -> bytes:
+    """Return what a whole gzip stream holds.
+
+    Raises:
+        Refused: TOO_LARGE, TRUNCATED, EMPTY or DECODE_FAILED.
+    """
+    sink = _Sink("gzip", timer)
+    sink.add(content)
+    return sink.finish()
+
+
+def is_packed(content: bytes) -> bool:
+    """Whether `content` begins as gzip does, and no picture."""
+    return content.startswith(_MAGIC)
+
+
 def _encoding(headers: Mapping[bytes, bytes]) -> str:
     # We ask for none, but some stores hand out what was uploaded compressed.
-    name = headers.get(b"content-encoding", b"").decode("latin-1").strip().lower()
-    if name in {"", "identity", "gzip", "x-gzip"}:
-        return name
-    raise Refused(Code.NOT_AN_IMAGE, f"content encoding '{name[:40]}' is not supported")
+    text = headers.get(b"content-encoding", b"").decode("latin-1").lower()
+    names = [name.strip().removeprefix("x-") for name in text.split(",")]
+    if not _UNREAD.isdisjoint(names) or names.count("gzip") > 1:
+        raise Refused(Code.NOT_AN_IMAGE, f"content encoding '{text[:40]}' is not supported")
+    return "gzip" if "gzip" in names else ""
 
 
 class _Sink:
     """Collects a body and stops it as soon as it breaks a limit."""
 
     def __init__(self, encoding: str, timer: Timer) -> None:
-        self._gunzip = zlib.decompressobj(_GZIP) if "gzip" in encoding else None
+        self._gunzip = zlib.decompressobj(_GZIP) if encoding == "gzip" else None
         self._timer = timer
         self._started = timer.clock()
         self._parts: list[bytes] = []
@@ -92,6 +112,11 @@ class _Sink:
         # One byte more than allowed shows that it is too much, without unpacking the bomb.
         room = self._timer.limits.max_bytes - self._size + 1
         try:
-            return self._gunzip.decompress(part, room)
+            data = self._gunzip.decompress(part, room)
+            # A stream may be several, one after the other.
+            while (rest := self._gunzip.unused_data).startswith(_MAGIC) and len(data) < room:
+                self._gunzip = zlib.decompressobj(_GZIP)
+                data += self._gunzip.decompress(rest, room - len(data))
         except zlib.error:
             raise Refused(Code.DECODE_FAILED, "the gzip stream is damaged") from None
+        return data

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from core.limits import FetchLimits
     from worker.fetch.archives import ArchiveReader
+    from worker.fetch.board import Board
     from worker.fetch.dns import Resolve
     from worker.fetch.http import HttpClient
     from worker.fetch.objects import ObjectReader
@@ -42,6 +43,7 @@ class Fetcher:
         sleep: pauses between tries; by default a pause that `close` ends.
         clock: seconds that only grow.
         tls: whose certificates are trusted; by default the system's and certifi's.
+        board: made before the fork, if other processes ask the same hosts.
     """
 
     def __init__(
@@ -52,12 +54,13 @@ class Fetcher:
         sleep: Callable[[float], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
         tls: ssl.SSLContext | None = None,
+        board: Board | None = None,
     ) -> None:
         self._limits = limits
         self._closed = threading.Event()
         self._lock = threading.Lock()
         self._client: HttpClient | None = None
-        self._connect = functools.partial(_connect, limits, resolve, clock, tls)
+        self._connect = functools.partial(_connect, limits, resolve, clock, tls, board)
         self._local = LocalReader(limits.roots, limits.max_bytes)
         self._archives: ArchiveReader | None = None
         self._objects: ObjectReader | None = None
@@ -148,6 +151,7 @@ def _connect(
     resolve: Resolve,
     clock: Callable[[], float],
     tls: ssl.SSLContext | None,
+    board: Board | None,
 ) -> HttpClient:
     import httpcore
 
@@ -158,4 +162,4 @@ def _connect(
 
     timer = Timer(limits, clock)
     network = CheckedNetwork(Resolver(resolve, clock), timer)
-    return HttpClient(network, timer, tls or httpcore.default_ssl_context())
+    return HttpClient(network, timer, tls or httpcore.default_ssl_context(), board)

@@ -5,23 +5,25 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urljoin
+from urllib.parse import quote, urljoin
 
 import httpcore
 
 from core.errors import Code
 from worker.fetch.body import read_body
 from worker.fetch.gate import HostGate
+from worker.fetch.network import StaleError
 from worker.fetch.refusal import Refused
 from worker.fetch.retry import parse_retry_after
 from worker.fetch.robots import Robots
-from worker.fetch.uri import HttpUrl, parse
+from worker.fetch.uri import VERBATIM, HttpUrl, parse
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
 
     from core.limits import FetchLimits
+    from worker.fetch.board import Board
     from worker.fetch.timer import Timer
 
 #: Connections open at once, idle ones included, and how long an idle one is kept.
@@ -29,11 +31,10 @@ _CONNECTIONS: Final = 64
 _KEEP_ALIVE: Final = 10.0
 #: Most bytes of response headers.
 _HEADER_LIMIT: Final = 64 * 1024
+#: Kept connections that may turn out to be closed before a request counts as failed.
+_STALE: Final = 3
 #: Largest unwanted body that is read to keep the connection; beyond it, reconnecting is cheaper.
 _DRAIN_LIMIT: Final = 16 * 1024
-#: Tries' lengths that a thread waits for one of a busy host's slots.
-_GATE_PATIENCE: Final = 4
-
 #: Longest Retry-After for which all requests to a host wait; more ends the image that heard it.
 _LONGEST_HUSH: Final = 30.0
 
@@ -43,12 +44,16 @@ _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 class HttpClient:
     """Fetches over kept-alive connections; thread-safe."""
 
-    def __init__(self, network: httpcore.NetworkBackend, timer: Timer, tls: ssl.SSLContext) -> None:
+    def __init__(
+        self,
+        network: httpcore.NetworkBackend,
+        timer: Timer,
+        tls: ssl.SSLContext,
+        board: Board | None = None,
+    ) -> None:
         self._timer = timer
         self._limits = timer.limits
-        patience = _GATE_PATIENCE * self._limits.total_timeout
-        rate = self._limits.rate_per_host
-        self._gate = HostGate(self._limits.per_host, patience, rate, timer.clock)
+        self._gate = HostGate(self._limits, board, timer.clock)
         self._robots: Robots | None = None
         if self._limits.robots:
             read = partial(self._follow, robots=None)
@@ -80,7 +85,7 @@ class HttpClient:
             with self._gate.slot(url.host, gap):
                 # Waiting for our own other requests is not the server's slowness.
                 deadline += self._timer.clock() - asked
-                answer = self._ask(url, hop, deadline)
+                answer = self._ask_anew(url, hop, deadline)
             if isinstance(answer, bytes):
                 return answer
             url = follow(url, answer, self._limits)
@@ -94,6 +99,15 @@ class HttpClient:
         """Close all connections and end all waiting for a host's turn."""
         self._gate.close()
         self._pool.close()
+
+    def _ask_anew(self, url: HttpUrl, hop: int, deadline: float) -> bytes | str:
+        """Ask; again and at once where a kept connection was closed just before."""
+        for _ in range(_STALE):
+            try:
+                return self._ask(url, hop, deadline)
+            except StaleError:
+                continue
+        return self._ask(url, hop, deadline)
 
     def _ask(self, url: HttpUrl, hop: int, deadline: float) -> bytes | str:
         """Return the body, or the location that the server points to."""
@@ -139,7 +153,7 @@ class HttpClient:
         _drain(response, headers)
         location = headers.get(b"location")
         if response.status in _REDIRECTS and location:
-            return location.decode("utf-8", "replace")
+            return _text(location)
         raise _status_refusal(response.status, headers)
 
 
@@ -160,6 +174,14 @@ def follow(url: HttpUrl, location: str, limits: FetchLimits) -> HttpUrl:
     if url.scheme == "https" and target.scheme == "http":
         raise Refused(Code.REDIRECT_FORBIDDEN, "redirect from https to http")
     return target
+
+
+def _text(location: bytes) -> str:
+    """Return a location as text; bytes that are not UTF-8 are sent back as they came."""
+    try:
+        return location.decode()
+    except UnicodeDecodeError:
+        return quote(location, safe=VERBATIM)
 
 
 def _drain(response: httpcore.Response, headers: Mapping[bytes, bytes]) -> None:
@@ -184,6 +206,8 @@ def _status_refusal(status: int, headers: Mapping[bytes, bytes]) -> Refused:
         return Refused(Code.HTTP_429, detail, retry_after=wait)
     if 500 <= status < 600:
         return Refused(Code.HTTP_5XX, detail, retry_after=wait)
+    if status == 408:  # what a kept connection gets that the server closes for being idle
+        return Refused(Code.TIMEOUT_READ, detail)
     if status in {204, 205}:
         return Refused(Code.EMPTY, detail)
     # Also what is no answer to a plain GET (206, 300, 304, 999): final, like any refusal.

@@ -92,26 +92,48 @@ class CheckedNetwork(httpcore.NetworkBackend):
             raise Refused(Code.ADDR_FORBIDDEN, "the host resolves to a non-public address")
 
 
+class StaleError(Refused):
+    """A kept connection ended before the answer's first byte: the server had closed it."""
+
+
 class Wire(httpcore.NetworkStream):
     """One connection; every wait on it ends by the deadline of the try that is using it."""
 
     def __init__(self, sock: socket.socket, timer: Timer) -> None:
         self._sock = sock
         self._timer = timer
+        #: Whether anything came since the last request, and whether that one was not the first.
+        self._answered = self._kept = False
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Return what has arrived, or b"" at the end; `timeout` is the try's deadline."""
         limit = self._timer.limits.read_timeout
         self._sock.settimeout(self._timer.allow(limit, timeout))
         try:
-            return self._sock.recv(max_bytes)
+            data = self._sock.recv(max_bytes)
         except TimeoutError:
             raise self._timer.expired(Code.TIMEOUT_READ, limit, timeout) from None
         except OSError as error:
+            if isinstance(error, ssl.SSLError) and "CERTIFICATE" in (error.reason or ""):
+                # TLS 1.3 says so only now: the handshake was over before the server had judged us.
+                raise Refused(
+                    Code.TLS_FAILED, "the server asks for a certificate of ours"
+                ) from None
+            self._check_kept(_reason(error))
             raise Refused(Code.CONN_FAILED, _reason(error)) from None
+        if not data:
+            self._check_kept("the server closed the connection without an answer")
+        self._answered = True
+        return data
+
+    def _check_kept(self, reason: str) -> None:
+        if self._kept and not self._answered:
+            raise StaleError(Code.CONN_FAILED, reason)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send all of `buffer`; `timeout` is the try's deadline."""
+        if self._answered:
+            self._kept, self._answered = True, False
         limit = self._timer.limits.read_timeout
         self._sock.settimeout(self._timer.allow(limit, timeout))
         try:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from core.errors import Code
 from core.stores import Store, StoreError
+from worker.fetch.body import is_packed, unpacked
 from worker.fetch.refusal import Refused
+from worker.fetch.timer import Timer
 
 if TYPE_CHECKING:
     from core.limits import FetchLimits
@@ -39,7 +42,8 @@ class ObjectReader:
             raise Refused(Code.TOO_LARGE, f"larger than {most} bytes")
         if not data:
             raise Refused(Code.EMPTY, "the object has no bytes")
-        return data
+        # Uploaded with `Content-Encoding: gzip`; of the three libraries one unpacks it by itself.
+        return unpacked(data, Timer(self._limits, time.monotonic)) if is_packed(data) else data
 
     def _check_place(self, place: ObjectKey) -> None:
         if {"", ".", ".."} & set(place.key.split("/")):

@@ -26,13 +26,14 @@ _PORTS: Final = {"http": 80, "https": 443}
 #: Object stores, whose libraries are extras.
 STORES: Final = ("s3", "gs", "az")
 _KNOWN: Final = frozenset({"file", "data", *_PORTS, *KINDS, *STORES})
-_BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+_BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}|\$(?:web|root)")  # $: Azure's own
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,31}):")
 _NAME: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
+_DEVIATING: Final = re.compile("[\u00df\u1e9e\u03c2\u200c\u200d]")  # ß, ẞ, ς, joiners
 _IPV6: Final = re.compile(r"[0-9a-f:.]+")
 #: Every ASCII character that a request line may carry as it is; `%` stays, it is an escape already.
-_VERBATIM: Final = "".join(chr(code) for code in range(0x21, 0x7F))
+VERBATIM: Final = "".join(chr(code) for code in range(0x21, 0x7F))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,9 @@ def _data(uri: str) -> Inline:
     try:
         content = unquote_to_bytes(body)
         if head.lower().endswith(";base64"):
-            content = base64.b64decode(content, validate=True)
+            # Like browsers: without the padding as well.
+            padding = b"=" * (-len(content) % 4)
+            content = base64.b64decode(content + padding, validate=True)
     except (binascii.Error, UnicodeEncodeError):
         raise Refused(Code.URI_INVALID, "the data URI is not valid base64") from None
     if not content:
@@ -197,7 +200,7 @@ def _host(parts: SplitResult) -> str:
             return host
     else:
         try:
-            name = host if host.isascii() else host.encode("idna").decode("ascii").lower()
+            name = host if host.isascii() else _idn(host)
         except UnicodeError:
             name = ""
         # A strict alphabet, so that no other parser can read another host out of the same URI.
@@ -206,9 +209,16 @@ def _host(parts: SplitResult) -> str:
     raise Refused(Code.URI_INVALID, "the URI has no valid host")
 
 
+def _idn(host: str) -> str:
+    # Python knows the rules of 2003, by which these are other letters or none: another host.
+    if _DEVIATING.search(host):
+        raise Refused(Code.URI_INVALID, "write this host's name as xn--…, as servers know it")
+    return host.encode("idna").decode("ascii").lower()
+
+
 def _target(parts: SplitResult) -> str:
     query = f"?{parts.query}" if parts.query else ""
     try:
-        return quote((parts.path or "/") + query, safe=_VERBATIM)
+        return quote((parts.path or "/") + query, safe=VERBATIM)
     except UnicodeEncodeError:
         raise Refused(Code.URI_INVALID, "the URI is not valid Unicode") from None
