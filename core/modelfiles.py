@@ -64,6 +64,20 @@ def check_files(spec: ModelSpec, *, weights_needed: bool = True) -> None:
         raise ModelError(f"{spec.weights}: {error.strerror or error}") from error
 
 
+def check_embeddings(spec: ModelSpec) -> None:
+    """Refuse to promise embeddings of a network that has none, as far as its spec says.
+
+    Raises:
+        ModelError: saying what would give it one.
+    """
+    for one in spec.members or (spec,):
+        if one.source in {"tflite", "saved_model"} and one.output.embedding is None:
+            raise ModelError(
+                f"model '{one.name}' has no embeddings: its {one.weights.name} has one only as an "
+                "output that output.embedding names"
+            )
+
+
 def check_outputs(spec: ModelSpec, outputs: int | None) -> None:
     """Refuse a network whose outputs cannot be named by the labels; None means that it is unknown.
 

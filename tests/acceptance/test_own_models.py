@@ -31,9 +31,9 @@ from PIL import Image
 keras.utils.set_random_seed(5)
 layers, root, pictures = keras.layers, Path(sys.argv[1]), sorted(Path(sys.argv[2]).glob("*.png"))
 
-def network(shape, units, activation):
+def network(shape, units, activation, strides=3):
     return keras.Sequential([
-        keras.Input(shape), layers.Conv2D(8, 5, strides=3, activation="relu"), layers.Flatten(),
+        keras.Input(shape), layers.Conv2D(8, 5, strides=strides, activation="relu"), layers.Flatten(),
         layers.Dense(units, activation=activation, kernel_initializer=keras.initializers.RandomNormal(0, 0.08)),
     ])
 
@@ -78,8 +78,8 @@ def both(weights):
     return np.average(scores, axis=0, weights=np.repeat(weights, 2)).tolist()
 
 print(json.dumps({
-    "ripe": say("ripe", network((160, 160, 3), 3, "softmax"), pixels((160, 160), "RGB", 0.875) / 255, ["green", "ripe", "rotten"]),
-    "riper": say("riper", network((160, 160, 3), 3, "softmax"), pixels((160, 160), "RGB", 0.875) / 255, ["green", "ripe", "rotten"]),
+    "ripe": say("ripe", network((160, 160, 3), 3, "softmax", 6), pixels((160, 160), "RGB", 0.875) / 255, ["green", "ripe", "rotten"]),
+    "riper": say("riper", network((160, 160, 3), 3, "softmax", 6), pixels((160, 160), "RGB", 0.875) / 255, ["green", "ripe", "rotten"]),
     "both": both([1, 2]),
     "tumour": say("tumour", network((96, 128, 1), 1, "sigmoid"), pixels((96, 128), "L", 0) / 127.5 - 1, ["healthy", "tumour"], [0.2]),
     "beach": say("beach", network((64, 64, 3), 4, "sigmoid"),
@@ -237,6 +237,28 @@ def test_embeddings_are_kept_beside_the_results_and_exported(
             max(tumour, 1 - tumour) if tumour < 0.2 else tumour, abs=5e-3
         )
         assert any(row["embedding"])
+
+
+def test_an_ensemble_has_its_members_embeddings(
+    yard: tuple[Yard, dict[str, list[list[float]]]], pictures: Path
+) -> None:
+    import numpy as np
+
+    opened, _ = yard
+    found = []
+    for model in ("ripe", "riper", "both"):
+        done = opened.command("submit", str(pictures), "-m", model, "--embeddings", "--json")
+        job = int(json.loads(done.out)["job_id"])
+        assert opened.finish(job, 100) == "completed"
+        statement = "SELECT vector FROM embeddings WHERE job_id = :id ORDER BY position"
+        found.append(np.array([np.frombuffer(v, "<f2") for (v,) in opened.sql(statement, id=job)]))
+    one, other, both = (vectors.astype(float) for vectors in found)
+    assert both.shape == (12, one.shape[1] + other.shape[1])
+    # Mirrored pictures count half, so the halves are shorter than one whole picture would make them.
+    for half, share in ((both[:, : one.shape[1]], 1 / 3), (both[:, one.shape[1] :], 2 / 3)):
+        lengths = np.linalg.norm(half, axis=1)
+        assert (lengths <= share**0.5 + 1e-3).all()
+        assert (lengths > 0.5 * share**0.5).all()
 
 
 @pytest.mark.timeout(240)
