@@ -101,6 +101,18 @@ def read_kept(fingerprint: str, settings: Settings, *, embeddings: bool = False)
     return None
 
 
+def kept_members(fingerprint: str, settings: Settings) -> tuple[str, ...]:
+    """Return the fingerprints of the members of an ensemble that was prepared; of others none."""
+    document = _read(_ensemble_file(fingerprint, settings))
+    return tuple(document["members"]) if document else ()
+
+
+def kept_name(path: Path) -> str:
+    """Return the name of the model that a file describes; empty if it describes none."""
+    document = _read(path) if path.suffix == ".json" else None
+    return str(document["name"]) if document else ""
+
+
 def _read_ensemble(fingerprint: str, settings: Settings, embeddings: bool) -> Kept | None:
     path = _ensemble_file(fingerprint, settings)
     document = _read(path)
