@@ -151,7 +151,7 @@ def _resized(
     full = grey.averageable(image, image) if deep else colors.averageable(image)
     scale = grey.scale_of(full, spec, image) if deep else None
     if full is not image:
-        image.close()  # its pixels: resizing makes a third copy, and 600 MB are enough for any picture
+        image.close()  # its pixels: resizing makes a third copy, and two are enough
     return full.resize(target, geometry.FILTERS[spec.filter], box), scale
 
 
