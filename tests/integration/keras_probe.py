@@ -198,6 +198,9 @@ def errors(root: Path) -> dict[str, str]:
     diverged = small(3, "softmax")
     diverged.layers[-1].bias.assign([np.nan, 0, 0])
     write(root, "diverged", 3, "softmax", diverged)
+    write(root, "signatures", 3, "softmax", diverged)
+    (root / "signatures" / "model.keras").unlink()
+    save_with_two_signatures(root / "signatures" / "saved_model")
     pictures = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(3, 1)])
     write(root, "map", 3, "softmax", pictures)
     write(root, "nothing", 3, "softmax", small(3, "softmax"))
@@ -207,12 +210,23 @@ def errors(root: Path) -> dict[str, str]:
     found = {}
     settings = read_settings(home=root / "home", models_dir=root, engine="litert")
     (root / "home" / "converted").mkdir(parents=True, exist_ok=True)
-    for name in ("side", "count", "unsafe", "custom", "diverged", "map", "nothing"):
+    for name in ("side", "count", "unsafe", "custom", "diverged", "signatures", "map", "nothing"):
         try:
             prepare(name, settings)
         except ModelError as error:
             found[name] = str(error)
     return found
+
+
+def save_with_two_signatures(folder: Path) -> None:
+    """A SavedModel of TensorFlow's own, neither of whose signatures is the default."""
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.weight = tf.Variable(1.0)
+    taken = [tf.TensorSpec((None, 8, 8, 3), tf.float32)]
+    mean = tf.function(lambda x: {"y": tf.reduce_mean(x, (1, 2)) * module.weight}, taken)
+    tf.saved_model.save(module, folder, signatures={"classify": mean, "features": mean})
 
 
 def legacy_weights(root: Path) -> float:

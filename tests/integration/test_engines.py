@@ -127,6 +127,7 @@ def test_scores_are_probabilities(probe: dict[str, Any], engine: str, output: st
             "a Lambda layer could run any code: use Keras's own layers, or save the network",
         ),
         ("custom", "it needs 'Odd' of the program that made it: save the network as a SavedModel"),
+        ("signatures", "has several signatures (classify, features): call the one to be served"),
         ("diverged", "model 'diverged' gives scores that are not finite numbers"),
         ("map", "not one row of scores per image"),
         ("nothing", "keras.applications has no 'Nothing50'"),
