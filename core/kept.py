@@ -81,7 +81,7 @@ def read_kept(fingerprint: str, settings: Settings, *, embeddings: bool = False)
     """Return the model that was prepared under a fingerprint; None if it is not there, or not whole."""
     from core.prepare import prepared_name, serving_engine
 
-    together = _read_ensemble(fingerprint, settings)
+    together = _read_ensemble(fingerprint, settings, embeddings)
     if together is not None:
         return together
     engines: tuple[ServingEngine, ...] = ("litert",)
@@ -101,18 +101,30 @@ def read_kept(fingerprint: str, settings: Settings, *, embeddings: bool = False)
     return None
 
 
-def _read_ensemble(fingerprint: str, settings: Settings) -> Kept | None:
+def kept_members(fingerprint: str, settings: Settings) -> tuple[str, ...]:
+    """Return the fingerprints of the members of an ensemble that was prepared; of others none."""
+    document = _read(_ensemble_file(fingerprint, settings))
+    return tuple(document["members"]) if document else ()
+
+
+def kept_name(path: Path) -> str:
+    """Return the name of the model that a file describes; empty if it describes none."""
+    document = _read(path) if path.suffix == ".json" else None
+    return str(document["name"]) if document else ""
+
+
+def _read_ensemble(fingerprint: str, settings: Settings, embeddings: bool) -> Kept | None:
     path = _ensemble_file(fingerprint, settings)
     document = _read(path)
     if document is None:
         return None
-    members = [read_kept(member, settings) for member in document["members"]]
+    members = [read_kept(member, settings, embeddings=embeddings) for member in document["members"]]
     whole = tuple(member for member in members if member is not None)
     if len(whole) < len(members):
         return None
     specs = tuple(member.spec for member in whole)
     spec = _spec(document, Path(document["network"]), specs, tuple(document["shares"]))
-    return Kept(spec, path, embeddings=False, members=whole)
+    return Kept(spec, path, embeddings, members=whole)
 
 
 def _ensemble_file(fingerprint: str, settings: Settings) -> Path:

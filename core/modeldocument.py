@@ -25,7 +25,8 @@ IMAGENET: Final = CATALOG / "imagenet"
 #: Names under which a network is found in a model's folder, if `model.toml` names none.
 NETWORKS: Final = ("model.keras", "model.tflite", "saved_model")
 
-_NO_NETWORK: Final = {
+#: Why files of other kinds are no networks, and what to make of them.
+NO_NETWORK: Final = {
     ".onnx": "ONNX is not served: convert it to a SavedModel or .tflite (onnx2tf does)",
     ".h5": "a .h5 file may run any code when it is loaded: save the network as .keras",
     ".hdf5": "a .hdf5 file may run any code when it is loaded: save the network as .keras",
@@ -73,8 +74,8 @@ def read_document(
         ModelError: if it, its labels or its network are missing or malformed.
     """
     try:
-        words = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        words = tomllib.loads(_read_text(path))
+    except tomllib.TOMLDecodeError as error:
         raise ModelError(f"{path}: {error}") from error
     if "ensemble" in words:
         return _checked(path, _read_ensemble(path, words, find))
@@ -155,9 +156,12 @@ def _validated(kind: type[T], path: Path, words: dict[str, Any]) -> T:
     try:
         return kind.model_validate(words)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise ModelError(f"{path}: {field}: {first['msg']}") from error
+        # A key that is mistyped is often missing, too: say the former.
+        faults = sorted(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+        field = ".".join(str(part) for part in faults[0]["loc"])
+        unknown = faults[0]["type"] == "extra_forbidden"
+        said = "no such key" if unknown else faults[0]["msg"].removeprefix("Value error, ")
+        raise ModelError(f"{path}: {field}: {said}") from error
 
 
 def _checked(path: Path, spec: ModelSpec) -> ModelSpec:
@@ -199,10 +203,10 @@ def _find_network(name: str, named: str | None, folder: Path) -> Path:
         found = ", ".join(path.name for path in there)
         raise ModelError(f"model '{name}' has several networks ({found}): say network = \"...\"")
     if named is None and not there:
-        there = [path for path in folder.glob("model.*") if path.suffix in _NO_NETWORK]
+        there = [path for path in folder.glob("model.*") if path.suffix in NO_NETWORK]
     path = folder / named if named else (there or [folder / NETWORKS[0]])[0]
-    if path.suffix in _NO_NETWORK:
-        raise ModelError(f"{path}: {_NO_NETWORK[path.suffix]}")
+    if path.suffix in NO_NETWORK:
+        raise ModelError(f"{path}: {NO_NETWORK[path.suffix]}")
     return path
 
 
@@ -212,10 +216,18 @@ def read_labels(path: Path) -> tuple[str, ...]:
     Raises:
         ModelError: if it cannot be read or has an empty line.
     """
-    try:
-        labels = tuple(path.read_text("utf-8").splitlines())
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"{path}: {error}") from error
-    if not labels or not all(label.strip() for label in labels):
+    if not path.exists():
+        raise ModelError(f"{path}: missing: one label per line, in the order of the outputs")
+    labels = tuple(line.strip() for line in _read_text(path).rstrip("\n").split("\n"))
+    if not all(labels):
         raise ModelError(f"{path}: one label per line, none of them empty")
     return labels
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{path}: not UTF-8: save it as UTF-8 text") from error
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror or error}") from error

@@ -50,18 +50,45 @@ def check_files(spec: ModelSpec, *, weights_needed: bool = True) -> None:
         if weights_needed:
             raise missing_weights(spec.name, spec.weights)
         return
+    if spec.source == "application":
+        check_whole(spec.weights)
+    else:
+        check_outputs(spec, check_whole(spec.weights))
+
+
+def check_whole(path: Path) -> int | None:
+    """Refuse a file that is no weights or network, or not a whole one; return its outputs, if known.
+
+    Raises:
+        ModelError: naming the file and what is wrong with it.
+    """
     try:
-        match spec.source:
-            case "application":
-                _check_hdf5(spec.weights)
-            case "keras":
-                check_outputs(spec, _keras_outputs(spec.weights))
-            case "tflite":
-                _check_tflite(spec.weights)
-            case "saved_model":
-                _check_saved_model(spec.weights)
+        match path.suffix:
+            case ".keras":
+                return _keras_outputs(path)
+            case ".tflite":
+                _check_tflite(path)
+            case ".h5":
+                _check_hdf5(path)
+            case _:
+                _check_saved_model(path)
     except OSError as error:
-        raise ModelError(f"{spec.weights}: {error.strerror or error}") from error
+        raise ModelError(f"{path}: {error.strerror or error}") from error
+    return None
+
+
+def check_embeddings(spec: ModelSpec) -> None:
+    """Refuse to promise embeddings of a network that has none, as far as its spec says.
+
+    Raises:
+        ModelError: saying what would give it one.
+    """
+    for one in spec.members or (spec,):
+        if one.source in {"tflite", "saved_model"} and one.output.embedding is None:
+            raise ModelError(
+                f"model '{one.name}' has no embeddings: its {one.weights.name} has one only as an "
+                "output that output.embedding names"
+            )
 
 
 def check_outputs(spec: ModelSpec, outputs: int | None) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from core.errors import ClassyardError, ModelError
 from core.gpus import usable_gpus
 from core.kept import keep_ensemble
-from core.modelfiles import check_files
+from core.modelfiles import check_embeddings, check_files
 from core.modelspec import read_model
 
 if TYPE_CHECKING:
@@ -98,11 +98,11 @@ def prepare_model(
     if settings.engine == "stub":
         return spec
     require_worker()
+    if embeddings:
+        check_embeddings(spec)
     if spec.members:
-        if embeddings:
-            raise ModelError(f"model '{spec.name}' is an ensemble: it has no embeddings")
         for member in spec.members:
-            prepare_model(member, settings, again=again)
+            prepare_model(member, settings, again=again, embeddings=embeddings)
         spec = read_model(spec.name, settings.models_path)
         keep_ensemble(spec, settings)
         return spec

@@ -59,7 +59,7 @@ def refuse(data: bytes, allowed: Sequence[str]) -> Failure:
         return Failure(Code.FORMAT_NOT_ALLOWED, f"{name}; allowed: {', '.join(allowed)}")
     if name == "PNG" and bytes(4) in {data[16:20], data[20:24]} and len(data) >= 24:
         return Failure(Code.DIMENSIONS, "a side of 0 pixels")
-    return Failure(Code.DECODE_FAILED, f"{name}: broken header")
+    return Failure(Code.DECODE_FAILED, f"{name}: broken header, or of a kind that is not read")
 
 
 def format_name(data: bytes) -> str | None:

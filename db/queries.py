@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 
 from core.errors import NoSuchJobError
-from core.types import ChunkStatus, JobStatus
+from core.types import TERMINAL, ChunkStatus, JobStatus
 from db.clock import now, seconds_between
 from db.models import OPEN, Chunk, Job
 
@@ -196,6 +196,12 @@ def options(connection: Connection, job_id: int) -> dict[str, Any]:
     """Return the further choices a job was submitted with."""
     chosen = select(Job.options).where(Job.id == job_id)
     return dict(connection.execute(chosen).scalar_one())
+
+
+def unfinished_fingerprints(connection: Connection) -> Sequence[str]:
+    """Return the fingerprints of the models that jobs which have not ended were submitted for."""
+    found = select(Job.model_fingerprint).where(Job.status.not_in(TERMINAL)).distinct()
+    return connection.execute(found).scalars().all()
 
 
 def waiting_images(connection: Connection) -> int:

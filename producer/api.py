@@ -76,7 +76,8 @@ class Yard:
     ) -> Submission:
         """Submit folders, globs, manifests, images and URIs as one job."""
         if self._prepares:
-            prepare_model(read_model(model, self._settings.models_path), self._settings)
+            spec = read_model(model, self._settings.models_path)
+            prepare_model(spec, self._settings, embeddings=choices.get("embeddings", False))
         named = [sources] if isinstance(sources, str | Path) else sources
         opened = open_sources([str(source) for source in named], limits=self._settings.fetch_limits)
         limit = choices.get("max_errors")

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import ModelError, UsageError
-from core.modelfiles import check_files
+from core.modeldocument import NO_NETWORK
+from core.modelfiles import check_files, check_whole
 from core.modelspec import model_names, read_document, read_model
 from core.prepare import prepare_model, require_worker
 
@@ -56,6 +57,10 @@ def add_model(source: Path, said: Addition, settings: Settings) -> ModelSpec:
     source = source.absolute()
     if not source.exists():
         raise UsageError(f"there is no {source}")
+    if said.labels and not said.labels.is_file():
+        raise UsageError(
+            f"there is no {said.labels}: --labels names a file with one label per line"
+        )
     name = said.name or _name_of(source)
     if not _NAME.fullmatch(name):
         raise UsageError(f"'{name}' is no name for a model: say --name (letters, digits, _ . -)")
@@ -69,7 +74,7 @@ def add_model(source: Path, said: Addition, settings: Settings) -> ModelSpec:
             _prove(folder, staging, settings)
         except ModelError as error:  # a path that is about to vanish helps nobody
             raise ModelError(str(error).replace(str(folder), str(source))) from error
-        _publish(folder, target, staging)
+        _publish(folder, target, staging, replace=said.replace)
     return read_model(name, settings.models_path)
 
 
@@ -117,20 +122,20 @@ def _staging(models_path: Path) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _publish(folder: Path, target: Path, staging: Path) -> None:
-    if not target.exists() and not target.is_symlink():
-        folder.rename(target)
-        return
-    if (target / "model.toml").is_file() or target.is_symlink():
-        old = staging / "replaced"
+def _publish(folder: Path, target: Path, staging: Path, *, replace: bool) -> None:
+    old = staging / "replaced"
+    if replace and ((target / "model.toml").is_file() or target.is_symlink()):
         target.rename(old)
-        try:
-            folder.rename(target)
-        except BaseException:
+    try:
+        folder.rename(target)  # refused by the system if somebody else's is there by now
+    except BaseException as error:
+        if old.exists() or old.is_symlink():
             old.rename(target)
-            raise
-        return
-    raise ModelError(f"{target} is there and is no model: move it away")
+        if isinstance(error, OSError):
+            raise ModelError(
+                f"{target} is there already: say --replace if it is a model, or move it away"
+            ) from error
+        raise
 
 
 def _furnish(folder: Path, source: Path, said: Addition) -> None:
@@ -157,6 +162,10 @@ def _take(source: Path, target: Path, *, link: bool) -> None:
         target.symlink_to(source, target_is_directory=source.is_dir())
     elif source.is_dir():
         shutil.copytree(source, target)
+        for folder in (target, *(path for path in target.rglob("*") if path.is_dir())):
+            folder.chmod(
+                0o755
+            )  # a copy of what must not be written could be neither moved nor removed
     else:
         shutil.copyfile(source, target)
 
@@ -169,11 +178,15 @@ def _name_of(source: Path) -> str:
 
 def _document(source: Path, said: Addition) -> str:
     """Write the `model.toml` of a network that has none, from what it says itself and what was said."""
+    if source.suffix in NO_NETWORK:
+        raise UsageError(f"{source}: {NO_NETWORK[source.suffix]}")
     if source.suffix not in {".keras", ".tflite"} and not (source / "saved_model.pb").is_file():
         raise UsageError(
             f"{source} is no folder with a model.toml, no .keras or .tflite file, no SavedModel"
         )
+    check_whole(source)
     found = _described(source)
+    fed = _input_words(source, found["shape"], said.size)
     if len(found["outputs"]) != 1:
         named = ", ".join(map(repr, found["outputs"]))
         raise UsageError(
@@ -188,7 +201,6 @@ def _document(source: Path, said: Addition) -> str:
             f"{source} does not scale its input itself: say --preprocessing tf, caffe, torch, unit "
             "or none, as it was trained"
         )
-    fed = _input_words(source, found["shape"], said.size)
     fed.append(f'preprocessing = "{preprocessing}"')
     activation = found["activation"] or "softmax"
     lines = ["[input]", *fed, "", "[output]", f'activation = "{activation}"']

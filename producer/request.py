@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from core.modelfiles import check_files
+from core.modelfiles import check_embeddings, check_files
 from core.modelspec import read_model
 from core.types import printable
 from db.jobs import JobRequest
@@ -33,12 +33,15 @@ def job_request(
     `options` are further choices that the job keeps; those that are None are left out.
 
     Raises:
-        ModelError: if the model is unknown or its files are missing or broken.
+        ModelError: if the model is unknown, its files are missing or broken, or it has no
+            embeddings to give.
     """
     spec = read_model(model, settings.models_path)
     check_files(spec)
     allowed = [str(path) for path in (*sources.roots, *(Path(root).resolve() for root in roots))]
     chosen = {name: value for name, value in (options or {}).items() if value is not None}
+    if chosen.get("embeddings"):
+        check_embeddings(spec)
     return JobRequest(
         name=printable(sources.description, NAME_LENGTH),
         model=spec.name,

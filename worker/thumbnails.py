@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from core.settings import Settings
 
-#: Pictures fetched at once, and decoded at once: a large one takes 600 MB.
+#: Pictures fetched at once, and decoded at once: a large one takes 600 MB or more.
 THREADS: Final = 16
 DECODERS: Final = 2
 #: Exit status that means: the worker's parts are not installed here.

@@ -7,21 +7,27 @@ classyard models add MODEL_FOLDER
 from __future__ import annotations
 
 import argparse
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
+
+from core.modelparts import InputSpec
+from core.modelspec import read_model
+from core.settings import read_settings
+from worker.decode import Decoded, decode, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-#: Says to Classyard what `read_picture` does here; the network scales the pixels itself.
+#: Says to Classyard what `read_pictures` does here; the network scales the pixels itself.
 MODEL_TOML: Final = """\
-description = "Trained on {count} pictures of {folder}; {accuracy:.1%} right on those held out"
+description = {description}
 
 [input]
 height = {side}
@@ -33,7 +39,7 @@ filter = "bilinear"
 
 [check]
 image = "check.png"
-label = "{label}"
+label = {label}
 """
 
 #: One picture in so many is held out.
@@ -61,7 +67,7 @@ def main() -> None:
     parser.add_argument("--from-scratch", action="store_true", help="without ImageNet's weights")
     given = parser.parse_args()
 
-    labels = sorted(folder.name for folder in given.pictures.iterdir() if folder.is_dir())
+    labels = sorted(path.name for path in given.pictures.glob("[!.]*") if path.is_dir())
     if len(labels) < 2:
         parser.error(f"{given.pictures} needs a sub-folder for each of two classes or more")
     training, held_out = split(given.pictures, labels, given.side)
@@ -80,34 +86,43 @@ def split(folder: Path, labels: Sequence[str], side: int) -> tuple[Pictures, Pic
     """Read all pictures; every fifth of a class is held out."""
     parts: tuple[list[tuple[Path, int]], list[tuple[Path, int]]] = ([], [])
     for index, label in enumerate(labels):
-        paths = sorted(path for path in (folder / label).iterdir() if path.is_file())
-        for number, path in enumerate(paths):
+        for number, path in enumerate(sorted((folder / label).glob("[!.]*"))):
             parts[number % HELD_OUT == 0].append((path, index))
-    training, held_out = (
-        Pictures(
-            np.stack([read_picture(path, side) for path, _ in part]),
-            np.array([index for _, index in part]),
-            [path for path, _ in part],
-        )
-        for part in parts
-    )
+    training, held_out = (read_pictures(part, side) for part in parts)
     return training, held_out
 
 
-def read_picture(path: Path, side: int) -> NDArray[np.uint8]:
-    """Read one picture upright, its centre cut out and resized, as `[input]` says."""
-    with Image.open(path) as image:
-        upright = ImageOps.exif_transpose(image).convert("RGB")
-        return np.asarray(ImageOps.fit(upright, (side, side), Image.Resampling.BILINEAR))
+def read_pictures(part: Sequence[tuple[Path, int]], side: int) -> Pictures:
+    """Read pictures with Classyard's own decoder, as `[input]` says; leave out what is none."""
+    limits = read_settings().image_limits
+    prepare(limits)
+    spec = InputSpec(height=side, width=side, crop_fraction=1.0)
+    found = []
+    for path, index in part:
+        decoded = decode(path.read_bytes(), spec, limits) if path.is_file() else None
+        if isinstance(decoded, Decoded):
+            found.append((decoded.pixels, index, path))
+        else:
+            print(f"{path} is left out: {decoded.detail if decoded else 'no file'}")
+    if not found:
+        raise SystemExit("too few pictures: each class needs some to train on and some to hold out")
+    pixels, classes, paths = zip(*found, strict=True)
+    return Pictures(np.stack(pixels), np.array(classes), paths)
 
 
 def on_mobilenet(side: int, classes: int) -> Any:
     """Return MobileNetV2's features, frozen, with a new layer on top."""
     import keras
 
-    features = keras.applications.MobileNetV2(
-        include_top=False, pooling="avg", input_shape=(side, side, 3)
-    )
+    weights = read_model("mobilenet_v2", read_settings().models_path).weights
+    if not weights.exists():
+        raise SystemExit(
+            f"no ImageNet weights at {weights}: 'classyard models check mobilenet_v2' downloads "
+            "them; without them, --from-scratch"
+        )
+    whole = keras.applications.MobileNetV2(weights=None, input_shape=(side, side, 3))
+    whole.load_weights(weights)
+    features = keras.Model(whole.input, whole.layers[-2].output)  # all but its 1,000 classes
     features.trainable = False
     pixels = keras.Input((side, side, 3))
     values = features(keras.layers.Rescaling(1 / 127.5, -1.0)(pixels), training=False)
@@ -155,13 +170,19 @@ def write_folder(
     # Copied as it is shown to the network: cut and resized once, it stays what it is.
     Image.fromarray(held_out.pixels[best]).save(folder / "check.png")
     words = MODEL_TOML.format(
-        count=len(scores) * HELD_OUT,
-        folder=held_out.paths[0].parent.parent.name,
-        accuracy=float(right.mean()),
+        description=quoted(
+            f"Trained on pictures of {held_out.paths[0].parent.parent.name}; "
+            f"{right.mean():.1%} of {len(right)} held out are named right"
+        ),
         side=held_out.pixels.shape[1],
-        label=labels[held_out.classes[best]],
+        label=quoted(labels[held_out.classes[best]]),
     )
     (folder / "model.toml").write_text(words, "utf-8")
+
+
+def quoted(text: str) -> str:
+    """Return a text as TOML writes it."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,9 @@ from core.modelspec import read_model, served_names
 from core.prepare import examine_model
 from core.settings import read_settings
 from producer.cli.options import JsonOption, err, interactive, out
+from producer.leftovers import find_leftovers, remove_leftover
 from producer.modelstore import Addition, add_model, remove_model
+from producer.record import open_record
 
 if TYPE_CHECKING:
     from core.model import ModelSpec
@@ -135,6 +137,36 @@ def remove(
         sys.stdout.write(json.dumps({"name": name, "removed": str(folder)}) + "\n")
     else:
         out().print(f"{name}: removed {folder}", soft_wrap=True)
+
+
+@models_cli.command()
+def prune(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete prepared networks of replaced models that no unfinished job needs any more."""
+    settings = read_settings()
+    with open_record(settings) as database:
+        found = find_leftovers(database, settings)
+    if not dry_run:
+        for one in found:
+            remove_leftover(one)
+    size = sum(one.bytes for one in found)
+    if as_json:
+        models = [
+            {"model": one.model, "fingerprint": one.fingerprint, "bytes": one.bytes}
+            for one in found
+        ]
+        sys.stdout.write(
+            json.dumps({"deleted": not dry_run, "bytes": size, "models": models}) + "\n"
+        )
+        return
+    for one in found:
+        what = f"{one.model or 'unknown model'} {one.fingerprint}"
+        said = what if one.fingerprint else "preparations that broke off"
+        out().print(f"{said}: {one.bytes:,} bytes", soft_wrap=True, markup=False)
+    word = "could be deleted" if dry_run else "deleted"
+    out().print(f"{word}: {size:,} bytes in {settings.home / 'converted'}", soft_wrap=True)
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

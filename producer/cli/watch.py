@@ -18,7 +18,15 @@ from core.settings import read_settings
 from core.types import printable
 from producer.arrivals import Arrivals, watched
 from producer.cli.desk import choices, priority_of
-from producer.cli.options import JsonOption, ModelOption, NameOption, ReuseOption, TopKOption, err
+from producer.cli.options import (
+    EmbeddingsOption,
+    JsonOption,
+    ModelOption,
+    NameOption,
+    ReuseOption,
+    TopKOption,
+    err,
+)
 from producer.request import job_request
 from producer.sources import Sources
 from producer.yard import open_desk
@@ -52,6 +60,7 @@ def watch(
         str, typer.Option("--priority", help="high, normal or low.", metavar="LEVEL")
     ] = "normal",
     reuse: ReuseOption = False,
+    embeddings: EmbeddingsOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Submit the images of a folder as they arrive: each once, when it is whole, until Ctrl-C.
@@ -68,7 +77,7 @@ def watch(
     pattern = watched(folder)
     request = job_request(
         settings, Sources(()), model, top_k, [Path(pattern.folder)],
-        choices(reuse=reuse, max_errors=None),
+        choices(reuse=reuse, max_errors=None, embeddings=embeddings),
     )  # fmt: skip
     title = name or f"watch {printable(pattern.folder, 70)}"
     request = request.named(title, key=None, priority=priority_of(priority))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,6 +101,61 @@ def test_what_cannot_be_served_is_not_added(ready: Yard, tmp_path: Path) -> None
         assert done.err.count("\n") == 1
         assert ".adding" not in done.err
         assert in_models(ready) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("net.onnx", b"\x08\x07", "ONNX is not served: convert it to a SavedModel or .tflite"),
+        ("net.h5", b"\x89HDF", "may run any code when it is loaded: save the network as .keras"),
+        ("net.pth", b"PK", "PyTorch networks are not served: convert to .tflite"),
+        ("net.keras", b"PK\x03\x04 cut off", "not a whole .keras file"),
+        ("net.tflite", b"no flatbuffer", "not a .tflite file: copy it again"),
+        ("net.txt", b"hello", "is no folder with a model.toml, no .keras or .tflite file"),
+    ],
+)
+def test_a_file_that_is_no_network_says_what_to_do(
+    ready: Yard, tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    done = ready.command("models", "add", str(tmp_path / name))
+    assert done.code in {1, 2}
+    assert message in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_a_folder_that_nobody_may_write_to_is_added_and_removed(
+    ready: Yard, tmp_path: Path
+) -> None:
+    folder = tmp_path / "mine"
+    (folder / "pictures").mkdir(parents=True)
+    own_tflite(ready, folder).rename(folder / "model.tflite")
+    document = "[input]\nheight = 32\nwidth = 32\ncolor = 'gray'\n"
+    (folder / "model.toml").write_text(document, "utf-8")
+    for path in (folder / "pictures", folder):
+        path.chmod(0o555)
+    assert ready.command("models", "add", str(folder)).code == 0
+    added = ready.settings.models_path / "mine"
+    assert {path.stat().st_mode & 0o200 for path in (added, added / "pictures")} == {0o200}
+    assert ready.command("models", "remove", "mine").code == 0
+    assert in_models(ready) == []
+    for path in (folder, folder / "pictures"):
+        path.chmod(0o755)
+
+
+def test_of_two_models_added_at_once_under_one_name_one_stays(ready: Yard, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    own_tflite(ready, folder).rename(folder / "model.tflite")
+    words = ("models", "add", str(folder))
+    document = "[input]\nheight = 32\nwidth = 32\ncolor = 'gray'\n"
+    (folder / "model.toml").write_text(document, "utf-8")
+    ready.settings.models_path.mkdir()
+    with ThreadPoolExecutor(3) as pool:
+        done = list(pool.map(lambda _: ready.command(*words), range(3)))
+    assert sorted(one.code for one in done) == [0, 1, 1]
+    assert all("say --replace" in one.err for one in done if one.code)
+    assert in_models(ready) == ["mine"]
 
 
 def test_a_wrong_preprocessing_is_suspected(ready: Yard, tmp_path: Path) -> None:

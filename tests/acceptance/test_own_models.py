@@ -31,9 +31,9 @@ from PIL import Image
 keras.utils.set_random_seed(5)
 layers, root, pictures = keras.layers, Path(sys.argv[1]), sorted(Path(sys.argv[2]).glob("*.png"))
 
-def network(shape, units, activation):
+def network(shape, units, activation, strides=3):
     return keras.Sequential([
-        keras.Input(shape), layers.Conv2D(8, 5, strides=3, activation="relu"), layers.Flatten(),
+        keras.Input(shape), layers.Conv2D(8, 5, strides=strides, activation="relu"), layers.Flatten(),
         layers.Dense(units, activation=activation, kernel_initializer=keras.initializers.RandomNormal(0, 0.08)),
     ])
 
@@ -78,8 +78,8 @@ def both(weights):
     return np.average(scores, axis=0, weights=np.repeat(weights, 2)).tolist()
 
 print(json.dumps({
-    "ripe": say("ripe", network((160, 160, 3), 3, "softmax"), pixels((160, 160), "RGB", 0.875) / 255, ["green", "ripe", "rotten"]),
-    "riper": say("riper", network((160, 160, 3), 3, "softmax"), pixels((160, 160), "RGB", 0.875) / 255, ["green", "ripe", "rotten"]),
+    "ripe": say("ripe", network((160, 160, 3), 3, "softmax", 6), pixels((160, 160), "RGB", 0.875) / 255, ["green", "ripe", "rotten"]),
+    "riper": say("riper", network((160, 160, 3), 3, "softmax", 6), pixels((160, 160), "RGB", 0.875) / 255, ["green", "ripe", "rotten"]),
     "both": both([1, 2]),
     "tumour": say("tumour", network((96, 128, 1), 1, "sigmoid"), pixels((96, 128), "L", 0) / 127.5 - 1, ["healthy", "tumour"], [0.2]),
     "beach": say("beach", network((64, 64, 3), 4, "sigmoid"),
@@ -148,11 +148,16 @@ def yard(pictures: Path) -> Iterator[tuple[Yard, dict[str, list[list[float]]]]]:
     shutil.rmtree(home, ignore_errors=True)
 
 
-def rows(yard: Yard, model: str, pictures: Path) -> list[Any]:
-    done = yard.command("submit", str(pictures), "--model", model, "--json")
+def completed(yard: Yard, model: str, pictures: Path, *words: str) -> int:
+    done = yard.command("submit", str(pictures), "--model", model, "--json", *words)
     assert done.code == 0, done.err
     job = int(json.loads(done.out)["job_id"])
     assert yard.finish(job, 100) == "completed"
+    return job
+
+
+def rows(yard: Yard, model: str, pictures: Path) -> list[Any]:
+    job = completed(yard, model, pictures)
     found = yard.sql(
         "SELECT class_index, label, score, predictions FROM results WHERE job_id = :id ORDER BY position",
         id=job,
@@ -220,15 +225,12 @@ def test_embeddings_are_kept_beside_the_results_and_exported(
     import pyarrow.parquet as pq
 
     opened, plain = yard
-    done = opened.command("submit", str(pictures), "--model", "tumour", "--embeddings", "--json")
-    job = int(json.loads(done.out)["job_id"])
-    assert opened.finish(job, 100) == "completed"
+    job = completed(opened, "tumour", pictures, "--embeddings")
     statement = "SELECT position, vector FROM embeddings WHERE job_id = :id ORDER BY position"
     stored = opened.sql(statement, id=job)
     assert [position for position, _ in stored] == list(range(12))
     assert len({len(vector) for _, vector in stored}) == 1
-    exported = opened.command("export", str(job), "-o", str(tmp_path / "out.parquet"))
-    assert exported.code == 0, exported.err
+    assert opened.command("export", str(job), "-o", str(tmp_path / "out.parquet")).code == 0
     table = pq.read_table(tmp_path / "out.parquet").to_pylist()
     for row, (position, vector), (tumour,) in zip(table, stored, plain["tumour"], strict=True):
         assert row["position"] == position
@@ -237,6 +239,10 @@ def test_embeddings_are_kept_beside_the_results_and_exported(
             max(tumour, 1 - tumour) if tumour < 0.2 else tumour, abs=5e-3
         )
         assert any(row["embedding"])
+    # An ensemble's are its members', one after the other.
+    jobs = [completed(opened, name, pictures, "--embeddings") for name in ("ripe", "riper", "both")]
+    one, other, both = (len(opened.sql(statement, id=job)[0][1]) for job in jobs)
+    assert both == one + other
 
 
 @pytest.mark.timeout(240)

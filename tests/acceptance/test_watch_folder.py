@@ -236,13 +236,15 @@ def test_the_command_through_kill_restart_and_ctrl_c(open_yard: Yard, tmp_path: 
 
 def test_once_ends_by_itself_and_bad_names_at_once(open_yard: Yard, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"x")
-    done = open_yard.command("watch", str(tmp_path), *QUICK, "--once", "--json")
+    done = open_yard.command("watch", str(tmp_path), *QUICK, "--once", "--json", "--embeddings")
     assert done.code == 0, done.err
     (line,) = done.out.splitlines()
     record = json.loads(line)
     assert (record["total"], record["waiting"]) == (1, 0)
-    name = open_yard.sql("SELECT name FROM jobs WHERE id = :id", id=record["job_id"])[0][0]
+    statement = "SELECT name, options FROM jobs WHERE id = :id"
+    ((name, options),) = open_yard.sql(statement, id=record["job_id"])
     assert name.startswith("watch /")
+    assert json.loads(options)["embeddings"] is True
     done = open_yard.command("watch", str(tmp_path / "none"), *QUICK)
     assert done.code == 2
     assert "is no folder" in done.err

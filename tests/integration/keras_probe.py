@@ -27,6 +27,7 @@ from worker.engines.base import Child
 from worker.engines.keras import load_keras
 from worker.engines.litert import convert, load_litert
 from worker.engines.network import servable
+from worker.engines.prepare import prepare
 
 TOML = """
 [input]
@@ -176,12 +177,30 @@ def outputs(root: Path) -> dict[str, float]:
     return found
 
 
+@keras.saving.register_keras_serializable()
+class Odd(keras.layers.Layer):
+    """A layer that only this program has."""
+
+    def call(self, pixels: Any) -> Any:
+        """Three times the pixels."""
+        return pixels * 3
+
+
 def errors(root: Path) -> dict[str, str]:
     """What each kind of wrong model is answered with."""
     write(root, "side", 3, "softmax", small(3, "softmax", side=9))
     write(root, "count", 10, "softmax", small(7, "softmax"))
     unsafe = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Lambda(lambda x: x[:, 0, 0])])
     write(root, "unsafe", 3, "softmax", unsafe)
+    layers = [keras.Input((8, 8, 3)), Odd(), keras.layers.Flatten(), keras.layers.Dense(3)]
+    write(root, "custom", 3, "softmax", keras.Sequential(layers))
+    keras.saving.get_custom_objects().clear()
+    diverged = small(3, "softmax")
+    diverged.layers[-1].bias.assign([np.nan, 0, 0])
+    write(root, "diverged", 3, "softmax", diverged)
+    write(root, "signatures", 3, "softmax", diverged)
+    (root / "signatures" / "model.keras").unlink()
+    save_with_two_signatures(root / "signatures" / "saved_model")
     pictures = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(3, 1)])
     write(root, "map", 3, "softmax", pictures)
     write(root, "nothing", 3, "softmax", small(3, "softmax"))
@@ -189,12 +208,25 @@ def errors(root: Path) -> dict[str, str]:
     document.write_text('application = "Nothing50"\n' + document.read_text("utf-8"), "utf-8")
     (root / "nothing" / "nothing.weights.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
     found = {}
-    for name in ("side", "count", "unsafe", "map", "nothing"):
+    settings = read_settings(home=root / "home", models_dir=root, engine="litert")
+    (root / "home" / "converted").mkdir(parents=True, exist_ok=True)
+    for name in ("side", "count", "unsafe", "custom", "diverged", "signatures", "map", "nothing"):
         try:
-            servable(read_model(name, root))
+            prepare(name, settings)
         except ModelError as error:
             found[name] = str(error)
     return found
+
+
+def save_with_two_signatures(folder: Path) -> None:
+    """A SavedModel of TensorFlow's own, neither of whose signatures is the default."""
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.weight = tf.Variable(1.0)
+    taken = [tf.TensorSpec((None, 8, 8, 3), tf.float32)]
+    mean = tf.function(lambda x: {"y": tf.reduce_mean(x, (1, 2)) * module.weight}, taken)
+    tf.saved_model.save(module, folder, signatures={"classify": mean, "features": mean})
 
 
 def legacy_weights(root: Path) -> float:

@@ -122,7 +122,13 @@ def test_scores_are_probabilities(probe: dict[str, Any], engine: str, output: st
     [
         ("side", "model 'side' takes (None, 9, 9, 3) but its [input] is (None, 8, 8, 3)"),
         ("count", "model 'count' has 7 outputs but labels.txt has 10 labels"),
-        ("unsafe", "Lambda"),
+        (
+            "unsafe",
+            "a Lambda layer could run any code: use Keras's own layers, or save the network",
+        ),
+        ("custom", "it needs 'Odd' of the program that made it: save the network as a SavedModel"),
+        ("signatures", "has several signatures (classify, features): call the one to be served"),
+        ("diverged", "model 'diverged' gives scores that are not finite numbers"),
         ("map", "not one row of scores per image"),
         ("nothing", "keras.applications has no 'Nothing50'"),
     ],

@@ -38,6 +38,32 @@ def test_an_ensemble_averages_by_shares() -> None:
     np.testing.assert_allclose(scores, [[0.25, 0.75]] * 3)
 
 
+class Vector(Constant):
+    """The pixels of a picture's corner are its embedding."""
+
+    def __init__(self, scores: list[float], length: int) -> None:
+        super().__init__(scores)
+        self.embedding_size = length
+
+    def predict(self, batch: np.ndarray) -> np.ndarray:
+        corner = batch[:, 0, 0, : self.embedding_size].astype(np.float32)
+        return np.concatenate([super().predict(batch), corner], axis=1)
+
+
+def test_cosines_of_an_ensemble_are_the_weighed_average_of_its_members() -> None:
+    both = Ensemble([Vector([1, 0], 2), Vector([0, 1], 3)], [0.25, 0.75])
+    assert both.embedding_size == 5
+    pictures = np.array([[3, 4, 0], [5, 12, 84], [0, 0, 0]], np.uint8)[:, None, None]
+    answer = both.predict(pictures)
+    assert answer.dtype == np.float32
+    np.testing.assert_allclose(answer[:, :2], [[0.25, 0.75]] * 3)
+    one, other, nothing = answer[:, 2:]
+    np.testing.assert_allclose(one @ one, 1, rtol=1e-6)
+    cosines = (3 * 5 + 4 * 12) / (5 * 13), (3 * 5 + 4 * 12) / (5 * 85)
+    np.testing.assert_allclose(one @ other, 0.25 * cosines[0] + 0.75 * cosines[1], rtol=1e-6)
+    assert not nothing.any()
+
+
 def test_a_mirrored_picture_counts_half() -> None:
     batch = np.zeros((1, 2, 5, 3), np.uint8)
     batch[:, :, 0], batch[:, :, -1] = 10, 30

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from core.errors import ModelError
-from core.modelfiles import check_files
+from core.modelfiles import check_embeddings, check_files
 from core.modelparts import CheckSpec, OutputSpec
 from core.modelspec import ModelSpec, read_model
 
@@ -67,6 +67,19 @@ def test_missing_weights_name_the_place(spec: ModelSpec) -> None:
     spec.weights.unlink()
     refused(spec, r"model 'mine' has no weights: put them at .*/mine/model\.keras")
     check_files(spec, weights_needed=False)
+
+
+def test_embeddings_are_not_promised_of_a_network_that_has_none(
+    spec: ModelSpec, tmp_path: Path
+) -> None:
+    check_embeddings(spec)
+    (spec.folder / "model.keras").unlink()
+    (spec.folder / "model.tflite").write_bytes(b"1234TFL3")
+    spec = read_model("mine", tmp_path)
+    for asked in (spec, replace(spec, name="both", members=(spec, spec))):
+        with pytest.raises(ModelError, match=r"model 'mine' has no embeddings: its model\.tflite"):
+            check_embeddings(asked)
+    check_embeddings(replace(spec, output=OutputSpec(embedding="features")))
 
 
 @pytest.mark.parametrize("keep", [0, 3, 100, -1, -2000])

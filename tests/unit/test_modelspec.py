@@ -120,11 +120,12 @@ def test_a_name_is_no_path(tmp_path: Path, name: str) -> None:
     [
         ("[input", "model.toml: "),
         ("", "input: Field required"),
-        (TOML + "colour = 'rgb'", "input.colour: Extra inputs are not permitted"),
+        (TOML + "colour = 'rgb'", "input.colour: no such key"),
+        (TOML.replace("width", "widht"), "input.widht: no such key"),
         (TOML.replace("8", "0"), "input.height: Input should be greater than 0"),
         (TOML + "preprocessing = 'vgg'", "input.preprocessing: Input should be 'tf'"),
         (TOML + "color = 'gray'\npreprocessing = 'caffe'", "mean per colour"),
-        (TOML + "mean = [1, 2]", "mean has 2 numbers"),
+        (TOML + "mean = [1, 2]", "toml: input: mean has 2 numbers"),
         (TOML + "std = [1, 0, 1]", "std divides"),
         (TOML + "preprocessing = 'tf'\nmean = 3", "has a mean and std of its own"),
         (TOML + "color = 'bgr'\npreprocessing = 'caffe'", "turns rgb into bgr itself"),
@@ -147,7 +148,33 @@ def test_malformed_documents_are_named(tmp_path: Path, toml: str, message: str) 
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("labels", ["", "a\n\nb\n", "a\n  \n"])
+@pytest.mark.parametrize(
+    "content",
+    [b"\xef\xbb\xbfa\r\nb\r\n", b"a\nb", b"a \n\tb\n\n", "a\nb\n".encode("utf-8-sig")],
+    ids=["from Windows", "no last line end", "spaces, empty last line", "marked"],
+)
+def test_labels_are_what_a_person_sees(tmp_path: Path, content: bytes) -> None:
+    folder = write_model(tmp_path)
+    (folder / "labels.txt").write_bytes(content)
+    (folder / "model.toml").write_bytes(b"\xef\xbb\xbf" + TOML.replace("\n", "\r\n").encode())
+    assert read_model("mine", tmp_path).labels == ("a", "b")
+
+
+@pytest.mark.parametrize("name", ["labels.txt", "model.toml"])
+def test_text_of_another_encoding_is_refused(tmp_path: Path, name: str) -> None:
+    folder = write_model(tmp_path)
+    (folder / name).write_bytes("größe".encode("utf-16"))
+    with pytest.raises(ModelError, match=f"{name}: not UTF-8: save it as UTF-8"):
+        read_model("mine", tmp_path)
+
+
+def test_missing_labels_say_what_is_wanted(tmp_path: Path) -> None:
+    (write_model(tmp_path) / "labels.txt").unlink()
+    with pytest.raises(ModelError, match=r"labels\.txt: missing: one label per line"):
+        read_model("mine", tmp_path)
+
+
+@pytest.mark.parametrize("labels", ["", "a\n\nb\n", "a\n  \nb\n"])
 def test_empty_labels_are_refused(tmp_path: Path, labels: str) -> None:
     write_model(tmp_path, labels=labels)
     with pytest.raises(ModelError, match="one label per line"):

@@ -25,7 +25,7 @@ from core.errors import Code
 from core.modelparts import InputSpec
 from core.sniff import refuse
 from core.types import Failure
-from worker.decode import colors, geometry, grey, largetiff
+from worker.decode import colors, geometry, grey, jpeg2000, largetiff, tiffs
 from worker.decode.hourglass import Hourglass, LateError
 from worker.decode.readers import prepare
 
@@ -93,6 +93,8 @@ def _within(
             refused = _check_size(image.size, limits)
             if refused and spec and isinstance(image, TiffImagePlugin.TiffImageFile):
                 return _decode_large(image, data, spec, limits) or refused
+            tiffs.mend(image)
+            jpeg2000.require_readable(image, data)
             return refused or use(image)
     except UnidentifiedImageError:
         return refuse(data, limits.formats)
@@ -145,10 +147,11 @@ def _resized(
     image: ImageFile, target: tuple[int, int], box: geometry.Box, spec: InputSpec
 ) -> _Small:
     """Return the part of a loaded `image` in `box` as `target`; the image's own pixels are gone then."""
-    scale = grey.scale_of(image, spec, image) if grey.is_deep(image.mode) else None
-    full = (colors if scale is None else grey).averageable(image)
+    deep = grey.is_deep(image.mode)
+    full = grey.averageable(image, image) if deep else colors.averageable(image)
+    scale = grey.scale_of(full, spec, image) if deep else None
     if full is not image:
-        image.close()  # its pixels: resizing makes a third copy, and 600 MB are enough for any picture
+        image.close()  # its pixels: resizing makes a third copy, and two are enough
     return full.resize(target, geometry.FILTERS[spec.filter], box), scale
 
 

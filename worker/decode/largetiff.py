@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from PIL import Image, TiffImagePlugin
 
-from worker.decode import colors, grey
+from worker.decode import colors, grey, tiffs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,9 +70,9 @@ def reduced(
     size = stored_size(image)
     page = _smaller_page(image, least) if orientation(image) == 1 else None
     if page is not None and page.width * page.height <= limits.max_pixels:
+        tiffs.mend(page)
         page.load()
-        plain = colors.averageable(page)
-        return Reduced(plain, page.width / size[0], page.height / size[1])
+        return Reduced(_plain(page), page.width / size[0], page.height / size[1])
     image.seek(0)
     # Twice as large as needed, so that the resize that follows has the filter's say.
     factor = _factor(size, least, 2) if _factor(size, least, 2) > 1 else _factor(size, least, 1)
@@ -181,10 +181,18 @@ def _decoded(image: TiffImageFile, content: bytes, size: tuple[int, int]) -> Ima
     directory.save(file)
     file.write(content)
     with Image.open(BytesIO(file.getvalue()), formats=("TIFF",)) as part:
+        tiffs.mend(part)
         part.load()
-        plain = colors.averageable(part)
-        # Pillow averages no 16-bit grey.
-        return grey.averageable(plain).convert("I") if plain.mode.startswith("I;16") else plain
+        return _plain(part)
+
+
+def _plain(page: Image.Image) -> Image.Image:
+    """Return a loaded page, or a part, with values that may be averaged."""
+    if not grey.is_deep(page.mode):
+        return colors.averageable(page)
+    deep = grey.averageable(page, page)
+    # Pillow averages no 16-bit grey.
+    return deep.convert("I") if deep.mode.startswith("I;16") else deep
 
 
 def _stacked(upper: Image.Image, lower: Image.Image) -> Image.Image:

@@ -1,6 +1,6 @@
 """What is done to pixels before a network sees them: one arithmetic, for arrays and for graphs.
 
-The same as Keras's `preprocess_input`; `tests/integration/test_applications.py` compares them.
+The same as Keras's `preprocess_input`; `tests/integration/test_engines.py` compares them.
 """
 
 from __future__ import annotations

@@ -64,17 +64,26 @@ def self_check(engine: Engine, spec: ModelSpec, limits: ImageLimits) -> None:
         )
 
 
+def require_finite(answer: NDArray[np.float32], spec: ModelSpec) -> None:
+    """Refuse what is no number.
+
+    Raises:
+        ModelError: saying so.
+    """
+    if not np.isfinite(answer).all():
+        raise ModelError(
+            f"model '{spec.name}' gives scores that are not finite numbers: wrong weights or "
+            "preprocessing"
+        )
+
+
 def _check_scores(scores: NDArray[np.float32], spec: ModelSpec) -> None:
     """Refuse what cannot be one probability per label."""
     if scores.shape[1:] != (len(spec.labels),):
         raise ModelError(
             f"model '{spec.name}' gives {scores.shape[-1]} scores for {len(spec.labels)} labels"
         )
-    if not np.isfinite(scores).all():
-        raise ModelError(
-            f"model '{spec.name}' gives scores that are not finite numbers: wrong weights or "
-            "preprocessing"
-        )
+    require_finite(scores, spec)
     low, high, total = float(scores.min()), float(scores.max()), float(scores.sum(axis=1).max())
     if low < -TOLERANCE or high > 1 + TOLERANCE:
         better = "sigmoid_logits" if spec.output.independent else "logits"

@@ -9,6 +9,7 @@ from core.prepare import engine_of, prepare_model, prepared_file
 from worker.engines.base import Child
 from worker.engines.check import self_check
 from worker.engines.combine import Ensemble, flipped
+from worker.engines.embedding import LONGEST
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,8 +36,10 @@ def load_engine(
     """
     if spec.members:
         prepare_model(spec, settings, embeddings=embeddings)
-        engines = [load_engine(member, settings, child) for member in spec.members]
-        together = flipped(Ensemble(engines, spec.shares), spec)
+        engines = [
+            load_engine(member, settings, child, embeddings=embeddings) for member in spec.members
+        ]
+        together = _together(engines, spec)
         self_check(together, spec, settings.image_limits)
         return together
     given = spec
@@ -61,13 +64,23 @@ def load_kept(kept: Kept, settings: Settings, child: Child) -> Engine:
     """
     if kept.members:
         engines = [load_kept(member, settings, child) for member in kept.members]
-        return flipped(Ensemble(engines, kept.spec.shares), kept.spec)
+        return _together(engines, kept.spec)
     if kept.engine == "keras":
         from worker.engines.keras import load_keras
 
         engine = load_keras(kept.spec, settings, child, embeddings=kept.embeddings)
         return flipped(engine, kept.spec)
     return load_prepared(kept.spec, kept.path, embeddings=kept.embeddings)
+
+
+def _together(engines: list[Engine], spec: ModelSpec) -> Engine:
+    ensemble = Ensemble(engines, spec.shares)
+    if ensemble.embedding_size > LONGEST:
+        raise ModelError(
+            f"model '{spec.name}': its members' embeddings are too long together "
+            f"({ensemble.embedding_size} numbers, most: {LONGEST})"
+        )
+    return flipped(ensemble, spec)
 
 
 def load_prepared(spec: ModelSpec, path: Path, *, embeddings: bool = False) -> Engine:

@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 
 
 class Ensemble:
-    """Averages the scores of several engines, each weighed with its share (they sum to one)."""
+    """Averages the scores of several engines, each weighed with its share (they sum to one).
 
-    embedding_size = 0
+    Its embedding is the members' in a row, each of length 1 times the root of its share: so the
+    cosine of two pictures' embeddings is the average of the members' cosines, weighed like scores.
+    """
 
     def __init__(self, engines: Sequence[Engine], shares: Sequence[float]) -> None:
         self._engines = tuple(zip(engines, shares, strict=True))
+        self.embedding_size = sum(engine.embedding_size for engine in engines)
 
     @property
     def batch_size(self) -> int:
@@ -30,9 +33,20 @@ class Ensemble:
 
     def predict(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Score each image; see `Engine.predict`."""
-        parts = [engine.predict(batch) * np.float32(share) for engine, share in self._engines]
-        total: NDArray[np.float32] = np.sum(parts, axis=0, dtype=np.float32)
-        return total
+        scores: list[NDArray[np.float32]] = []
+        vectors: list[NDArray[np.float32]] = []
+        for engine, share in self._engines:
+            answer = engine.predict(batch)
+            classes = answer.shape[1] - engine.embedding_size
+            scores.append(answer[:, :classes] * np.float32(share))
+            vectors.append(_of_length(answer[:, classes:], share**0.5))
+        return np.concatenate([np.sum(scores, axis=0, dtype=np.float32), *vectors], axis=1)
+
+
+def _of_length(vectors: NDArray[np.float32], length: float) -> NDArray[np.float32]:
+    """Return rows of this length in the same directions; zeros stay zeros."""
+    found = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (vectors * (length / np.where(found > 0, found, 1))).astype(np.float32)
 
 
 class Flipped:

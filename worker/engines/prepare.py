@@ -24,7 +24,7 @@ from core.prepare import engine_of, prepared_file, serving_engine
 from core.settings import read_settings
 from core.types import printable
 from worker.engines.base import Child
-from worker.engines.check import check_pixels, self_check
+from worker.engines.check import check_pixels, require_finite, self_check
 from worker.engines.drafts import chatter_to, locked, publishing
 from worker.engines.hints import ask_keras, with_hint
 from worker.engines.keeping import describe, keep_copy
@@ -156,6 +156,7 @@ def _convert(task: Task) -> None:
                 for start in range(0, len(pictures), number)
             ]
         )
+        require_finite(theirs, spec)
         # An embedding's numbers may be of any size: their differences are relative to that.
         scale = np.maximum(1.0, np.abs(theirs).max(axis=1, keepdims=True))
         difference = float((np.abs(ours - theirs) / scale).max())

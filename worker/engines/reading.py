@@ -17,6 +17,8 @@ from core.types import printable
 if TYPE_CHECKING:
     from core.modelspec import ModelSpec
 
+_EXPORT: Final = 'save the network as a SavedModel, with model.export("saved_model")'
+
 #: Seconds a download may be silent.
 DOWNLOAD_SILENCE: Final = 30
 
@@ -46,8 +48,18 @@ def read_network(spec: ModelSpec, *, half: bool = False) -> Any:
     except (ModelError, ImportError):
         raise
     except Exception as error:  # Keras raises whatever its readers raise
-        reason = printable(re.split(r"\n|\. ", str(error).strip(), maxsplit=1)[0])
-        raise ModelError(f"{spec.weights}: Keras cannot read it: {reason}") from error
+        raise ModelError(f"{spec.weights}: Keras cannot read it: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Return in one sentence why Keras cannot read a network, and what to do where that is known."""
+    said = str(error).strip()
+    missing = re.search(r"Could not locate (?:class|function) '([^'\n]{1,100})'", said)
+    if missing:
+        return f"it needs '{missing[1]}' of the program that made it: {_EXPORT}"
+    if "`Lambda` layer" in said:
+        return f"a Lambda layer could run any code: use Keras's own layers, or {_EXPORT}"
+    return printable(re.split(r"\n|\. ", said, maxsplit=1)[0])
 
 
 def download_weights(spec: ModelSpec) -> None:
@@ -142,9 +154,14 @@ def _read_saved_model(spec: ModelSpec) -> Any:
     _refuse_reaching_out(spec)
     loaded = tf.saved_model.load(str(spec.weights))
     names = list(loaded.signatures)
-    endpoint = "serving_default" if "serving_default" in names else (names or [""])[0]
-    if not endpoint:
+    if not names:
         raise ModelError(f"model '{spec.name}': the SavedModel has no signature to call")
+    if len(names) > 1 and "serving_default" not in names:
+        raise ModelError(
+            f"model '{spec.name}': the SavedModel has several signatures ({', '.join(sorted(names))}): "
+            "call the one to be served serving_default"
+        )
+    endpoint = "serving_default" if "serving_default" in names else names[0]
     taken = list(loaded.signatures[endpoint].structured_input_signature[1].values())
     if len(taken) != 1 or taken[0].shape.rank != 4:
         raise ModelError(f"model '{spec.name}' does not take one picture and nothing else")
