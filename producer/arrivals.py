@@ -56,7 +56,7 @@ class Arrivals:
     Args:
         desk: where jobs are submitted.
         pattern: the folder, and which files below it.
-        request: what each job asks for.
+        ask: says what a job asks for. Called for each: the model may be replaced meanwhile.
         settle: seconds that a file must stay as it is.
         clock: seconds that only grow.
     """
@@ -65,16 +65,16 @@ class Arrivals:
         self,
         desk: Desk,
         pattern: Pattern,
-        request: JobRequest,
+        ask: Callable[[], JobRequest],
         settle: float,
         clock: Callable[[], float],
     ) -> None:
         self._desk = desk
         self._pattern = pattern
-        self._request = request
+        self._ask = ask
         self._settle = settle
         self._clock = clock
-        words = "\n".join((pattern.folder, *pattern.parts, request.model))
+        words = "\n".join((pattern.folder, *pattern.parts, ask().model))
         self.watch = f"watch-{blake2b(words.encode(), digest_size=8).hexdigest()}"
         #: When each version that is not whole yet was seen first.
         self._since: dict[str, float] = {}
@@ -88,7 +88,7 @@ class Arrivals:
 
         Raises:
             UsageError: the folder cannot be read.
-            ClassyardError: Redis is away, or too much waits; the rest is submitted by a later look,
+            ClassyardError: Redis or the model is away, or too much waits; the rest is submitted by a later look,
                 which also tells of what was submitted by this one.
         """
         for batch in self._left():
@@ -114,7 +114,8 @@ class Arrivals:
         if not uris:
             return  # another watcher of the same folder had them all
         source = Source(lambda: iter([Block(uris)]), self._pattern.folder, (), "nothing")
-        request = self._request.named(None, key=batch, priority=self._request.priority)
+        asked = self._ask()
+        request = asked.named(None, key=batch, priority=asked.priority)
         done = submit(self._desk, Sources((source,)), request, self._desk.settings.chunk_size)
         database.write(arrivals.submitted, batch, done.job_id)
         self._made.append(done)

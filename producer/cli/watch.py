@@ -32,6 +32,7 @@ from producer.sources import Sources
 from producer.yard import open_desk
 
 if TYPE_CHECKING:
+    from db.jobs import JobRequest
     from producer.arrivals import Look
 
 #: Times the length of a look that is waited at least: a large folder costs a fifth of a core at most.
@@ -75,16 +76,18 @@ def watch(
     """
     settings = read_settings()
     pattern = watched(folder)
-    request = job_request(
-        settings, Sources(()), model, top_k, [Path(pattern.folder)],
-        choices(reuse=reuse, max_errors=None, embeddings=embeddings),
-    )  # fmt: skip
-    title = name or f"watch {printable(pattern.folder, 70)}"
-    request = request.named(title, key=None, priority=priority_of(priority))
+    title, level = name or f"watch {printable(pattern.folder, 70)}", priority_of(priority)
+    chosen = choices(reuse=reuse, max_errors=None, embeddings=embeddings)
+
+    def ask() -> JobRequest:
+        asked = job_request(settings, Sources(()), model, top_k, [Path(pattern.folder)], chosen)
+        return asked.named(title, key=None, priority=level)
+
+    served = ask().model
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with open_desk(settings, own_redis=False) as desk:
-        watching = _Watching(Arrivals(desk, pattern, request, settle, time.monotonic), as_json)
-        watching.say(f"watching {printable(pattern.folder)} for {request.model}; Ctrl-C stops")
+        watching = _Watching(Arrivals(desk, pattern, ask, settle, time.monotonic), as_json)
+        watching.say(f"watching {printable(pattern.folder)} for {served}; Ctrl-C stops")
         try:
             watching.run(every, once=once)
         except KeyboardInterrupt:

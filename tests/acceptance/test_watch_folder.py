@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from broker.embedded import embedded_redis
-from core.errors import BrokerError, UsageError
+from core.errors import BrokerError, ModelError, UsageError
 from core.settings import read_settings
 from db import arrivals
 from producer.arrivals import Arrivals, watched
@@ -26,6 +26,9 @@ from tests.support.yard import Running, Yard
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from db.jobs import JobRequest
+
+CATALOG = Path(__file__).parents[2] / "core" / "catalog"
 QUICK = ("--model", "digits", "--settle", "0.4", "--every", "0.1")
 
 
@@ -46,10 +49,15 @@ class Clock:
         return self.now
 
 
-def watching(at: Yard | Desk, folder: Path, clock: Clock, settle: float = 5) -> Arrivals:
+def watching(
+    at: Yard | Desk, folder: Path, clock: Clock, settle: float = 5, model: str = "digits"
+) -> Arrivals:
     desk = at.desk if isinstance(at, Yard) else at
-    request = job_request(desk.settings, Sources(()), "digits", 1, [folder])
-    return Arrivals(desk, watched(str(folder)), request, settle, clock)
+
+    def ask() -> JobRequest:
+        return job_request(desk.settings, Sources(()), model, 1, [folder])
+
+    return Arrivals(desk, watched(str(folder)), ask, settle, clock)
 
 
 def limited(yard: Yard, **limits: int) -> Desk:
@@ -118,6 +126,33 @@ def test_what_a_dead_watcher_had_claimed_is_submitted_once(
     assert [len(look.submissions) for look in looks] == [1, 0]
     assert submitted(open_yard, tmp_path) == ["a.jpg"]
     assert open_yard.desk.database.read(arrivals.unsubmitted, first.watch) == []
+
+
+def test_a_model_that_is_replaced_serves_what_comes_then(open_yard: Yard, tmp_path: Path) -> None:
+    own = open_yard.settings.models_path / "own"
+    shutil.copytree(CATALOG / "digits", own)
+    clock, folder = Clock(), tmp_path / "arrivals"
+    folder.mkdir()
+    arriving = watching(open_yard, folder, clock, settle=0, model="own")
+
+    def submit_one(name: str) -> str:
+        (folder / name).touch()
+        arriving.look()
+        (done,) = arriving.look().submissions
+        return str(
+            open_yard.sql(f"SELECT model_fingerprint FROM jobs WHERE id = {done.job_id}")[0][0]
+        )
+
+    before = submit_one("a.jpg")
+    assert submit_one("b.jpg") == before
+    (own / "labels.txt").write_text("\n".join("abcdefg7ij") + "\n")
+    assert submit_one("c.jpg") != before
+    (own / "model.toml").rename(own / "away")
+    with pytest.raises(ModelError):
+        submit_one("d.jpg")
+    (own / "away").rename(own / "model.toml")
+    (done,) = arriving.look().submissions
+    assert done.total == 1
 
 
 def test_two_watchers_share_the_files(open_yard: Yard, tmp_path: Path) -> None:
