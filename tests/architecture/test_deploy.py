@@ -145,6 +145,12 @@ def test_the_manifests_fit_the_schemas_of_kubernetes() -> None:
     assert checked == {"Namespace", "Deployment", "Job", "PodDisruptionBudget"}
 
 
+def test_kustomize_builds_the_base() -> None:
+    if shutil.which("kubectl") is None:
+        pytest.skip("no kubectl")
+    assert ran("kubectl", "kustomize", "deploy/kubernetes") == ""
+
+
 def test_the_base_is_whole() -> None:
     base = yaml.safe_load((KUBERNETES / "kustomization.yaml").read_text())
     files = {path.name for path in KUBERNETES.glob("*.yaml")} - {"kustomization.yaml"}
