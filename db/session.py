@@ -216,6 +216,7 @@ def _postgresql(url: Any, *, forks: bool) -> Engine:
             "connect_timeout": 5,
             "keepalives_idle": 30,
             "application_name": "classyard",
+            "client_encoding": "utf8",  # else that of a database which has none, and all texts are bytes
             "options": POSTGRESQL_OPTIONS,
             **impatient,
         },
