@@ -40,17 +40,24 @@ RUN /opt/classyard/bin/pip install --require-hashes -r locks/web.txt
 FROM build AS build-gpu
 RUN /opt/classyard/bin/pip install --require-hashes -r locks/gpu.txt
 
-# Converts and checks the models; only what it made goes on.
+# Converts and checks the models; only what it made goes on. An image that runs can prepare none: its
+# file system is read-only.
 FROM build AS models
 ARG MODELS=digits
 ENV CLASSYARD_HOME=/var/lib/classyard CLASSYARD_ENGINE=litert KERAS_HOME=/var/lib/classyard/keras
 RUN /opt/classyard/bin/pip install --require-hashes -r locks/tensorflow.txt
 RUN for model in ${MODELS}; do /opt/classyard/bin/classyard models check "$model" || exit 1; done
 
+# The same for the engine of GPUs; it is checked on the CPU here, and by each worker on its GPU.
+FROM build-gpu AS models-gpu
+ARG MODELS=digits
+ENV CLASSYARD_HOME=/var/lib/classyard CLASSYARD_ENGINE=keras KERAS_HOME=/var/lib/classyard/keras
+RUN for model in ${MODELS}; do /opt/classyard/bin/classyard models check "$model" || exit 1; done
+
 # What all running images share: a user without rights, nothing writable but /tmp and what is mounted.
 FROM python AS run
 RUN groupadd --gid 10001 classyard \
-    && useradd --uid 10001 --gid 10001 --home-dir /var/lib/classyard --create-home classyard
+    && useradd --uid 10001 --gid 10001 --home-dir /var/lib/classyard --create-home --skel /dev/null classyard
 ENV PATH=/opt/classyard/bin:$PATH CLASSYARD_HOME=/var/lib/classyard
 WORKDIR /var/lib/classyard
 USER 10001:10001
@@ -74,7 +81,7 @@ CMD ["web"]
 
 FROM run AS worker-gpu
 COPY --from=build-gpu /opt/classyard /opt/classyard
-COPY --from=models --chown=10001:10001 /var/lib/classyard /var/lib/classyard
+COPY --from=models-gpu --chown=10001:10001 /var/lib/classyard /var/lib/classyard
 ENV CLASSYARD_ENGINE=keras KERAS_HOME=/var/lib/classyard/keras
 # SIGTERM: take nothing more, finish or hand back what is in work within CLASSYARD_GRACE.
 STOPSIGNAL SIGTERM

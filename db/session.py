@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from contextlib import contextmanager
@@ -31,6 +32,9 @@ LONGEST_WAIT: Final = 10.0
 TRANSIENT_STATES: Final = ("40001", "40P01", "55P03", "57P01", "57P02", "57P03", "08", "53")
 #: SQLite's: locked, disk full or failing.
 TRANSIENT_NAMES: Final = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR")
+
+#: Milliseconds without an answer of the network after which a process that forks gives up a connection.
+IMPATIENT_MILLISECONDS: Final = 10_000
 
 POSTGRESQL_OPTIONS: Final = (
     "-c statement_timeout=30s -c lock_timeout=5s -c idle_in_transaction_session_timeout=60s"
@@ -131,11 +135,11 @@ def is_transient(error: DBAPIError) -> bool:
     return isinstance(error, OperationalError)
 
 
-def open_database(url: str, *, pooled: bool = True, tries: int = TRIES) -> Database:
+def open_database(url: str, *, forks: bool = False, tries: int = TRIES) -> Database:
     """Open the database at a SQLAlchemy URL (nothing is sent yet).
 
-    `pooled=False` keeps no connection between transactions: for a process that forks. One of the
-    `tries` of a transaction is enough for who comes again by itself and has other things to do.
+    `forks` is for a process that does: its connections are not its children's. One of the `tries` of
+    a transaction is enough for who comes again by itself and has other things to do.
 
     Raises:
         DatabaseError: if the URL is neither SQLite nor PostgreSQL.
@@ -149,14 +153,14 @@ def open_database(url: str, *, pooled: bool = True, tries: int = TRIES) -> Datab
         raise DatabaseError("CLASSYARD_DATABASE_URL: write an @ in the password as %40")
     backend = parsed.get_backend_name()
     if backend == "sqlite":
-        return Database(_sqlite(url, parsed.database, pooled=pooled), tries)
+        return Database(_sqlite(url, parsed.database, forks=forks), tries)
     if backend == "postgresql":
-        engine = _postgresql(parsed.set(drivername="postgresql+psycopg"), pooled=pooled)
+        engine = _postgresql(parsed.set(drivername="postgresql+psycopg"), forks=forks)
         return Database(engine, tries)
     raise DatabaseError(f"CLASSYARD_DATABASE_URL: '{backend}' is neither sqlite nor postgresql")
 
 
-def _sqlite(url: str, path: str | None, *, pooled: bool) -> Engine:
+def _sqlite(url: str, path: str | None, *, forks: bool) -> Engine:
     if not path or path == ":memory:":
         raise DatabaseError("CLASSYARD_DATABASE_URL: SQLite needs a file, as in sqlite:///yard.db")
     Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -165,7 +169,8 @@ def _sqlite(url: str, path: str | None, *, pooled: bool) -> Engine:
     engine = create_engine(
         url,
         hide_parameters=True,  # they hold URIs, and errors are logged
-        poolclass=QueuePool if pooled else NullPool,
+        # A connection of SQLite's must not even be closed on the other side of a fork.
+        poolclass=NullPool if forks else QueuePool,
         connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
     )
 
@@ -195,28 +200,27 @@ def _sqlite(url: str, path: str | None, *, pooled: bool) -> Engine:
     return engine
 
 
-def _postgresql(url: Any, *, pooled: bool) -> Engine:
-    options: dict[str, Any] = (
-        {
-            "poolclass": QueuePool,
-            "pool_size": 2,
-            "max_overflow": 2,
-            "pool_timeout": 30,
-            "pool_recycle": 1800,
-            "pool_pre_ping": True,
-        }
-        if pooled
-        else {"poolclass": NullPool}
-    )
-    return create_engine(
+def _postgresql(url: Any, *, forks: bool) -> Engine:
+    # A server that vanished without a word would hold up the signs of life for a quarter of an hour.
+    impatient = {"tcp_user_timeout": IMPATIENT_MILLISECONDS} if forks else {}
+    engine = create_engine(
         url,
         hide_parameters=True,
         isolation_level="READ COMMITTED",
+        pool_size=2,
+        max_overflow=2,
+        pool_timeout=30,
+        pool_recycle=1800,
+        pool_pre_ping=True,
         connect_args={
             "connect_timeout": 5,
             "keepalives_idle": 30,
             "application_name": "classyard",
+            "client_encoding": "utf8",  # else that of a database which has none, and all texts are bytes
             "options": POSTGRESQL_OPTIONS,
+            **impatient,
         },
-        **options,
     )
+    if forks:
+        os.register_at_fork(after_in_child=lambda: engine.dispose(close=False))
+    return engine

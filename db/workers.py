@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, func, insert, literal, select, update
+from sqlalchemy import delete, func, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from core.types import ChunkStatus
@@ -45,27 +45,20 @@ class LiveWorker:
     last_seen: datetime
 
 
-def heartbeat(connection: Connection, info: WorkerInfo) -> None:
-    """Tell the database that this worker lives."""
-    seen = connection.execute(
-        update(Worker)
-        .where(Worker.id == info.id)
-        .values(last_seen=now(), slots=info.slots, queue=info.queue)
-    )
-    if seen.rowcount == 0:
-        connection.execute(
-            insert(Worker).values(
-                id=info.id,
-                host=info.host,
-                pid=info.pid,
-                queue=info.queue,
-                slots=info.slots,
-                engine=info.engine,
-                device=info.device,
-                started_at=now(),
-                last_seen=now(),
-            )
+def heartbeat(connection: Connection, info: WorkerInfo) -> float:
+    """Tell the database that this worker lives; return its seconds of silence before, 0 if it is new."""
+    since = select(seconds_between(Worker.last_seen, now())).where(Worker.id == info.id)
+    silent = connection.execute(since).scalar_one_or_none()
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    connection.execute(
+        dialect.insert(Worker)
+        .values(**asdict(info), started_at=now(), last_seen=now())
+        .on_conflict_do_update(
+            index_elements=[Worker.id],
+            set_={"last_seen": now(), "slots": info.slots, "queue": info.queue},
         )
+    )
+    return silent or 0.0
 
 
 def leave(connection: Connection, worker_id: str) -> None:
@@ -91,12 +84,14 @@ def forget_dead(connection: Connection) -> None:
 
 
 def live_workers(
-    connection: Connection, dead_after: float, queue: str | None = None
+    connection: Connection, dead_after: float, queue: str | None = None, host: str | None = None
 ) -> Sequence[LiveWorker]:
-    """Return the workers that live (and serve `queue`, if given)."""
+    """Return the workers that live (and serve `queue`, and run on `host`, if given)."""
     chosen = select(Worker).where(is_live(dead_after)).order_by(Worker.id)
     if queue is not None:
         chosen = chosen.where(Worker.queue == queue)
+    if host is not None:
+        chosen = chosen.where(Worker.host == host)
     return [
         LiveWorker(
             WorkerInfo(w.id, w.host, w.pid, w.queue, w.slots, w.engine, w.device),
@@ -111,12 +106,6 @@ def live_slots(connection: Connection, dead_after: float, queue: str) -> int:
     """Return how many chunks the live workers of `queue` can hold at once."""
     total = select(func.coalesce(func.sum(Worker.slots), 0))
     return connection.execute(total.where(is_live(dead_after), Worker.queue == queue)).scalar_one()
-
-
-def silence(connection: Connection, worker: str) -> float:
-    """Return the seconds since a worker's last sign of life; 0 if it is not known."""
-    since = select(seconds_between(Worker.last_seen, now())).where(Worker.id == worker)
-    return connection.execute(since).scalar_one_or_none() or 0.0
 
 
 def live_count(connection: Connection, dead_after: float) -> int:

@@ -59,9 +59,8 @@ def examine_worker(settings: Settings) -> Finding:
 
 
 def _own_workers(database: Database, settings: Settings) -> Finding:
-    live = database.read(workers.live_workers, settings.dead_after)
     host = socket.gethostname()
-    here = [worker for worker in live if worker.info.host == host]
+    here = database.read(workers.live_workers, settings.dead_after, host=host)
     if not here:
         said = f"none of host {host} gave a sign of life for {settings.dead_after:g} s"
         return Finding(False, "worker", said)

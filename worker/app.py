@@ -54,7 +54,7 @@ def make_worker_app(settings: Settings) -> Celery:
     exporting = open_exporting(settings)
     child = ChildProcess(app, settings, info.id, stop, exporting.folder if exporting else None)
     # Impatient in both: the parent's loop stands still meanwhile, and its timers come again.
-    record = open_database(settings.database, pooled=False, tries=1)
+    record = open_database(settings.database, forks=True, tries=1)
     keeper = Keeper(make_app(settings, patient=False), record, settings, info, exporting)
     app.conf.worker_consumer = make_consumer(keeper)
     _add_task(app, child)

@@ -71,7 +71,9 @@ class Keeper:
         """
         require_schema(self._database)
         self._database.write(workers.heartbeat, self._info)
-        known = self._database.read(workers.live_workers, self._settings.dead_after)
+        known = self._database.read(
+            workers.live_workers, self._settings.dead_after, host=self._info.host
+        )
         for gone in dead_neighbours(worker.info for worker in known):
             self._database.write(workers.strike_off, gone)
 
@@ -107,8 +109,7 @@ class Keeper:
 
     def _beat(self) -> None:
         self._next_beat = time.monotonic() + self._settings.heartbeat
-        silent = self._database.read(workers.silence, self._info.id)
-        self._database.write(workers.heartbeat, self._info)
+        silent = self._database.write(workers.heartbeat, self._info)
         if silent > 2 * self._settings.heartbeat:
             # We were silent and live: so may others be. They get the time to say so.
             self._judge_from = time.monotonic() + 2 * self._settings.heartbeat

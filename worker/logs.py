@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -84,6 +85,9 @@ def set_up_logging(log_format: LogFormat, loglevel: int = logging.INFO, **_: obj
     handler = logging.StreamHandler(sys.stderr)
     as_json = log_format == "json"
     handler.setFormatter(JsonFormatter() if as_json else RedactingFormatter(_FORMAT))
+    if as_json:
+        # What Celery says on standard output is for a person at a terminal, and no JSON.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     logging.basicConfig(level=loglevel, handlers=[handler])
     consumer.logger.addFilter(leave_out_contents)
     for name in (*_TALKATIVE, *_POOLS, *_PER_MESSAGE):

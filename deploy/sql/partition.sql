@@ -4,7 +4,7 @@
 --     psql -d classyard -v ON_ERROR_STOP=1 -f partition.sql
 -- then roles.sql again. What is there becomes the first partition, without being copied. Each further
 -- partition holds the jobs of one range:
---     SELECT classyard_partition(5000, 10000);   -- jobs 5000 to 9999
+--     SELECT classyard_partition(5000, 10000);   -- jobs 5000 to 9999, before the first of them exists
 -- Jobs beyond every range go to the partition `results_rest`, so that no job can fail for want of one.
 -- Old ranges go away at once, without DELETE: DROP TABLE results_1000; then `classyard prune`.
 

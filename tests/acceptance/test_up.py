@@ -248,3 +248,12 @@ def test_ctrl_c_and_sigterm_leave_nothing_behind(home: Path, command: str, signu
             assert yard.sql("SELECT id FROM workers") == [], log[-9000:]
         assert left_over(home) == []
         assert not (home / "redis" / "redis.sock").exists()
+
+
+def test_a_full_disk_below_the_logs_costs_only_the_logs(home: Path) -> None:
+    (home / "logs").mkdir()
+    (home / "logs" / "worker.log").symlink_to("/dev/full")
+    with Yard(read_settings(home=home, engine="stub", concurrency=1)) as yard:
+        running = started(yard, "--no-web")
+        yard.finish(yard.submit(GOOD))
+        assert running.stop() == 0

@@ -72,6 +72,17 @@ def test_what_the_dockerfile_copies_is_there_and_not_ignored() -> None:
     assert all((ROOT / lock).is_file() for lock in locks)
 
 
+@pytest.mark.parametrize("target", ["worker", "worker-gpu"])
+def test_a_worker_image_holds_models_prepared_for_its_own_engine(target: str) -> None:
+    """It cannot prepare them itself: its file system is read-only."""
+    text = (ROOT / "Dockerfile").read_text()
+    stage = re.split(r"^FROM \S+ AS (\S+)$", text, flags=re.MULTILINE)
+    own = stage[stage.index(target) + 1]
+    (source,) = re.findall(r"^COPY --from=(\S+) .* /var/lib/classyard$", own, re.MULTILINE)
+    engines = [STAGES[name].environment["CLASSYARD_ENGINE"] for name in (source, target)]
+    assert engines[0] == engines[1]
+
+
 def test_a_worker_image_on_cpu_has_no_tensorflow() -> None:
     text = (ROOT / "locks" / "worker.txt").read_text()
     assert not re.search(r"^(tensorflow|keras|torch)", text, re.MULTILINE)
@@ -132,6 +143,12 @@ def test_the_manifests_fit_the_schemas_of_kubernetes() -> None:
         kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
         checked.add(manifest["kind"])
     assert checked == {"Namespace", "Deployment", "Job", "PodDisruptionBudget"}
+
+
+def test_kustomize_builds_the_base() -> None:
+    if shutil.which("kubectl") is None:
+        pytest.skip("no kubectl")
+    assert ran("kubectl", "kustomize", "deploy/kubernetes") == ""
 
 
 def test_the_base_is_whole() -> None:

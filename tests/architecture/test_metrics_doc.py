@@ -82,6 +82,12 @@ def test_every_metric_is_shown_on_the_dashboard_or_watched() -> None:
                       "classyard_events"]  # fmt: skip
 
 
+def test_every_alert_is_tested() -> None:
+    tested = yaml.safe_load((ALERTS.parent / "alerts_test.yml").read_text())["tests"]
+    named = {case["alertname"] for test in tested for case in test["alert_rule_test"]}
+    assert named == {alert for alert, _ in rules()}
+
+
 @pytest.mark.parametrize(
     "words",
     [

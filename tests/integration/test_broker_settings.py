@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,10 +117,26 @@ def test_sql_settings(database: Database) -> None:
         assert database.read(lambda c, n=name: c.execute(text(f"{verb} {n}")).scalar()) == value
 
 
-def test_a_process_that_forks_keeps_no_connection(database_url: str) -> None:
-    opened = open_database(database_url, pooled=False)
-    opened.read(lambda c: c.execute(text("SELECT 1")))
-    assert type(opened.engine.pool).__name__ == "NullPool"
+def test_a_process_that_forks_does_not_share_its_connection(database_url: str) -> None:
+    opened = open_database(database_url, forks=True)
+
+    def session() -> str:
+        """Say which connection answers: a new one each time has a new number."""
+        ask = "pg_backend_pid()" if opened.dialect == "postgresql" else "1"
+        return str(opened.read(lambda c: c.execute(text(f"SELECT {ask}")).scalar_one()))
+
+    before = session()
+    reader, writer = os.pipe()
+    if (child := os.fork()) == 0:
+        os.write(writer, session().encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as answer:
+        other = answer.read()
+    assert os.waitpid(child, 0)[1] == 0
+    assert session() == before, "not a new connection for each transaction"
+    assert (other == before) == (opened.dialect == "sqlite")
+    opened.close()
 
 
 @pytest.mark.parametrize(

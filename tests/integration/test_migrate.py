@@ -5,12 +5,14 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from psycopg import sql
+from sqlalchemy import make_url, text
 
 import db.migrate
 from core.errors import DatabaseError
@@ -103,3 +105,22 @@ def test_a_server_that_is_not_there_is_named_without_its_password() -> None:
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
     opened.close()
+
+
+def test_a_database_without_an_encoding_gives_texts_all_the_same(postgres_url: str) -> None:
+    plain = make_url(postgres_url).set(drivername="postgresql")
+    url = plain.set(database=f"{plain.database}_ascii")
+    with psycopg.connect(plain.render_as_string(hide_password=False), autocommit=True) as admin:
+        named = sql.Identifier(str(url.database))
+        how = "CREATE DATABASE {} ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0"
+        admin.execute(sql.SQL(how).format(named))
+        database = open_database(url.render_as_string(hide_password=False))
+        try:
+            migrate(database)
+            record = Record(database)
+            job = record.job(["file:///Käse.jpg"])
+            record.work_off(job)
+            assert [row.uri for row in record.rows(job)] == ["file:///Käse.jpg"]
+        finally:
+            database.close()
+            admin.execute(sql.SQL("DROP DATABASE {}").format(named))

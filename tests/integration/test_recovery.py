@@ -258,6 +258,7 @@ def test_signs_of_life(record: Record) -> None:
     assert record.database.read(workers.live_slots, 35, "classyard") == 2
     assert [w.info.id for w in record.database.read(workers.live_workers, 35)] == ["ann", "bob"]
     assert [w.info.id for w in record.database.read(workers.live_workers, 35, "gpu")] == ["bob"]
+    assert record.database.read(workers.live_workers, 35, host="elsewhere") == []
     record.die(BOB)
     assert record.database.read(workers.live_slots, 35, "gpu") == 0
     record.arrive(BOB, slots=4, queue="gpu")

@@ -115,8 +115,9 @@ class Container:
     def health(self) -> list[str]:
         """The command line of its health check."""
         declared = self.service.get("healthcheck")
-        test = declared["test"][1:] if declared else self.stage.health
-        return self._wrapped([self._local(word) for word in test])
+        kind, *words = declared["test"] if declared else ["CMD", *self.stage.health]
+        shell = ["sh", "-c"] if kind == "CMD-SHELL" else []
+        return self._wrapped([*shell, *(self._local(word) for word in words)])
 
     def environment(self) -> dict[str, str]:
         """Its environment: of the image, of the service, and nothing of ours but the search path."""

@@ -54,6 +54,13 @@ def test_a_batch_that_does_not_fit_is_halved_and_remembered(tmp_path: Path) -> N
     assert BatchSize(2, memory).now == 2
 
 
+def test_a_size_that_cannot_be_remembered_counts_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()  # refuses root, too, as the read-only folder of a container does
+    size = BatchSize(16, tmp_path / "file" / "model-gpu0.json")
+    size.halve()
+    assert size.now == 8
+
+
 def test_two_calls_are_in_flight_and_must_fit_together(tmp_path: Path) -> None:
     device, memory = Device(room=8), tmp_path / "size.json"
     engine = KerasEngine(device.begin, BatchSize(8, memory), in_flight=2)

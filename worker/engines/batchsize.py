@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
 from pathlib import Path
@@ -22,6 +23,11 @@ class BatchSize:
     def halve(self) -> None:
         """Take half as many images from now on, in later processes too."""
         self.now = max(1, self.now // 2)
+        # A container's folder may be read-only: then each of its children finds out for itself.
+        with contextlib.suppress(OSError):
+            self._remember()
+
+    def _remember(self) -> None:
         self._memory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         # Written aside and renamed: another child may read it at this moment.
         with tempfile.NamedTemporaryFile(
