@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from core.errorlimit import parse_error_limit
+from core.errors import StoppedError
 from core.settings import read_settings
 from core.types import Priority
 from producer.cli import show
@@ -104,7 +105,7 @@ def submit(
     with open_desk(settings, own_redis=False) as opened:
         done = submit_with_progress(opened, sources, request, chunk_size, skip_done=skip_done)
         if wait:
-            progress = show.follow(opened, done.job_id)
+            progress = show.wait(opened, done.job_id)
             show.ending(opened, progress, as_json=as_json)
             raise typer.Exit(show.exit_code(progress))
     if as_json:
@@ -128,8 +129,13 @@ def submit_with_progress(
 ) -> Submission:
     """Submit, telling a person how far reading got."""
     size = chunk_size or desk.settings.chunk_size
-    with show.reading() as on_read:
-        return submit_job(desk, sources, request, size, on_read, skip_done=skip_done)
+    try:
+        with show.reading() as on_read:
+            return submit_job(desk, sources, request, size, on_read, skip_done=skip_done)
+    except KeyboardInterrupt:
+        raise StoppedError(
+            "interrupted; a job is submitted whole or not at all: see 'classyard jobs'"
+        ) from None
 
 
 def choices(*, reuse: bool, max_errors: str | None, embeddings: bool = False) -> dict[str, Any]:

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
+from core.errors import code_named
 from core.types import ResultStatus
+from producer.cli.options import LARGEST
 
 LabelOption = Annotated[str | None, typer.Option("--label", help="Only this top-1 label.")]
 ClassOption = Annotated[
@@ -28,7 +30,10 @@ StatusOption = Annotated[
     ResultStatus | None, typer.Option("--status", help="Only images that ended like this.")
 ]
 FailedOption = Annotated[bool, typer.Option("--failed", help="As --status failed.")]
-CodeOption = Annotated[str | None, typer.Option("--code", help="Only this error code.")]
+CodeOption = Annotated[
+    str | None,
+    typer.Option("--code", metavar="CODE", help="Only this error code.", parser=code_named),
+]
 WhereOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -43,7 +48,9 @@ UncertainOption = Annotated[
         "--uncertain", help="What a person should look at: lowest margin, highest entropy first."
     ),
 ]
-LimitOption = Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Most rows.")]
+LimitOption = Annotated[
+    int | None, typer.Option("--limit", "-n", min=1, max=LARGEST, help="Most rows.")
+]
 
 
 def chosen_status(status: ResultStatus | None, *, failed: bool) -> ResultStatus | None:

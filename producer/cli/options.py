@@ -37,7 +37,11 @@ SourceArgument = Annotated[
         show_default=False,
     ),
 ]
-JobArgument = Annotated[int, typer.Argument(metavar="JOB", help="Id of the job.", min=1)]
+#: Largest number that a database takes.
+LARGEST: Final = 2**63 - 1
+JobArgument = Annotated[
+    int, typer.Argument(metavar="JOB", help="Id of the job.", min=1, max=LARGEST)
+]
 ModelOption = Annotated[
     str, typer.Option("--model", "-m", help="Model to classify with ('classyard models').")
 ]

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from tests.support.yard import Finished
 
 
+DIGITS = ROOT / "producer" / "samples" / "digits"
+
+
 @pytest.fixture
 def bare(home: Path) -> Yard:
     """A machine where nothing runs; the stub engine stands for any model."""
@@ -52,6 +55,35 @@ def test_formats_that_nothing_reads_keep_a_worker_from_starting(bare: Yard) -> N
         done = bare.command("worker", CLASSYARD_FORMATS="JPEG,PNGG")
     assert done.code == 1
     assert "classyard worker: CLASSYARD_FORMATS: no PNGG; of: " in done.err, done.err
+    done = bare.command("run", str(DIGITS), "--model", "digits", CLASSYARD_FORMATS="JPEG,PNGG")
+    assert done.code == 1
+    last = done.err.splitlines()[-1]
+    assert "the worker ends again and again: classyard worker: CLASSYARD_FORMATS: no PNGG" in last
+
+
+def test_streams_that_are_closed_full_or_left_by_their_reader(bare: Yard) -> None:
+    """Buffered or not: nothing but one line, and nothing at all where nobody reads any more."""
+    command = f"{sys.executable} -m producer"
+    for buffered in ("", "1"):
+        for line, code, said in (
+            ("jobs --json >&-", 0, ""),
+            ("run - -m digits <&-", 2, "standard input names no image"),
+            ("jobs --json >/dev/full", 1, "No space left on device"),
+            ("jobs >/dev/full", 1, "No space left on device"),
+            ("jobs --json | true; exit ${PIPESTATUS[0]}", 1, ""),
+        ):
+            done = subprocess.run(
+                ["bash", "-c", f"{command} {line}"],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                env=bare.environment(PYTHONUNBUFFERED=buffered),
+                cwd=ROOT,
+                timeout=60,
+                check=False,
+            )
+            assert done.returncode == code, (line, done.stderr)
+            assert done.stderr == (f"classyard: {said}\n" if said else ""), line
 
 
 def test_models_that_cannot_be_served(bare: Yard, tmp_path: Path) -> None:
@@ -134,15 +166,25 @@ def test_a_setting_that_cannot_be(bare: Yard, name: str, value: str, said: str) 
 
 
 @pytest.mark.parametrize(
-    "words",
-    [("nosuch",), ("submit",), ("status", "one"), ("run", "a.jpg", "--top-k", "0")],
-    ids=" ".join,
+    ("line", "said"),
+    [
+        ("statsu 1", "no such command 'statsu'. Did you mean 'status'?"),
+        ("submit", "missing argument 'SOURCE...'"),
+        ("status one", "invalid value for 'JOB'"),
+        ("status 99999999999999999999", "invalid value for 'JOB'"),
+        ("results 1 --lable x", "no such option: --lable (Possible options: --failed, --label)"),
+        ("run a.jpg --top-k 0", "invalid value for '--top-k'"),
+        ("results 1 --code nosuch", "no error code 'nosuch'"),
+    ],
 )
-def test_usage(bare: Yard, words: tuple[str, ...]) -> None:
-    done = bare.command(*words)
-    assert done.code == 2
-    assert "Traceback" not in done.err
-    assert done.out == ""
+def test_usage(bare: Yard, line: str, said: str) -> None:
+    one_line(bare.command(*line.split()), 2, said)
+
+
+def test_no_command_at_all_prints_the_help(bare: Yard) -> None:
+    done = bare.command()
+    assert (done.code, done.err) == (2, "")
+    assert "classify images now" in done.out.lower()
 
 
 def test_without_redis_and_with_a_hung_one(bare: Yard, home: Path) -> None:

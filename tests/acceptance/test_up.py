@@ -240,7 +240,7 @@ def test_ctrl_c_and_sigterm_leave_nothing_behind(home: Path, command: str, signu
             slow.write_text("".join(f"stub://sleep/0.1/{n}\n" for n in range(2000)))
             running = yard.start("run", str(slow), "--model", "digits", "--chunk-size", "10")
             yard.until(lambda: yard.sql("SELECT count(*) FROM results")[0][0] > 0, what="a row")
-            assert running.stop(signum) == 1
+            assert running.stop(signum) == 130
             said = running.log.read_text()
             assert "interrupted; job 1 is kept: 'classyard up' goes on with it" in said
             assert "Traceback" not in said

@@ -18,8 +18,8 @@ from producer.cli import show
 from producer.cli.oneimage import one_image
 from producer.cli.tables import diff_table, elide, results_table, score_table, uncertain_table
 from producer.diff import diff
+from producer.glance import Glance
 from producer.score import score
-from producer.watch import Glance
 from tests.support.answers import Image, add_job
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def test_strangers_words_reach_the_terminal_as_words(
     for found in (job, one):
         progress = show.glance(desk, found)
         show.ending(desk, progress)
-        show.accounting(desk, Glance(progress, evil, Pace(0, 0, 0, {})))
+        show.accounting(desk.database, Glance(progress, evil, Pace(0, 0, 0, {})))
         show.jobs_table([progress])
         uncertain_table(uncertain(database, found, ResultFilter(), 5))
     shown = capsys.readouterr().out
