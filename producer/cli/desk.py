@@ -11,7 +11,7 @@ import typer
 from core.errorlimit import parse_error_limit
 from core.errors import StoppedError
 from core.settings import read_settings
-from core.types import Priority
+from core.types import Priority, printable
 from producer.cli import show
 from producer.cli.options import (
     ChunkSizeOption,
@@ -131,11 +131,19 @@ def submit_with_progress(
     size = chunk_size or desk.settings.chunk_size
     try:
         with show.reading() as on_read:
-            return submit_job(desk, sources, request, size, on_read, skip_done=skip_done)
+            done = submit_job(desk, sources, request, size, on_read, skip_done=skip_done)
     except KeyboardInterrupt:
         raise StoppedError(
             "interrupted; a job is submitted whole or not at all: see 'classyard jobs'"
         ) from None
+    if done.outside:
+        err().print(
+            f"{printable(str(done.outside))} is not below a folder of this job: workers will refuse "
+            f"it and its like (path_forbidden); allow them with --root {done.outside.parent}",
+            markup=False,
+            soft_wrap=True,
+        )
+    return done
 
 
 def choices(*, reuse: bool, max_errors: str | None, embeddings: bool = False) -> dict[str, Any]:

@@ -204,3 +204,17 @@ def test_without_redis_and_with_a_hung_one(bare: Yard, home: Path) -> None:
         finally:
             os.kill(server, signal.SIGCONT)
     assert jobs_in(bare) == 0
+
+
+def test_files_that_workers_will_refuse_are_told_at_once(bare: Yard, tmp_path: Path) -> None:
+    """A list may come from a stranger; the user need not wait for a million rows to learn it."""
+    listed = tmp_path / "lists" / "list.txt"
+    listed.parent.mkdir()
+    listed.write_text(f"{tmp_path}/a.jpg\n{tmp_path}/b.jpg\n")
+    with embedded_redis(bare.settings.home):
+        done = bare.command("submit", str(listed), "--model", "digits")
+        allowed = bare.command("submit", str(listed), "--model", "digits", "--root", str(tmp_path))
+    assert (done.code, done.out) == (0, "1\n")
+    assert f"{tmp_path}/a.jpg is not below a folder of this job" in done.err
+    assert f"allow them with --root {tmp_path}\n" in done.err
+    assert (allowed.code, allowed.err) == (0, "")
