@@ -202,6 +202,11 @@ def _failures(database: Database, progress: JobProgress) -> None:
         return
     for code, number in database.read(results.failures_by_code, progress.job_id):
         out().print(f"  [red]{code:<20}[/] {number:,}")
+    job = progress.job_id
+    out().print(
+        f"See them: classyard results {job} --failed; once mended: classyard retry {job}",
+        soft_wrap=True,
+    )
 
 
 def _stages(progress: JobProgress) -> str:

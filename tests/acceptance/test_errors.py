@@ -151,6 +151,22 @@ def test_a_database_that_is_not_ready(bare: Yard, home: Path) -> None:
     assert "secret" not in done.err
     done = bare.command("status", "99")
     one_line(done, 1, "no job 99: 'classyard jobs' lists them")
+    done = bare.command("jobs", CLASSYARD_HOME="/dev/null/yard")
+    one_line(done, 1, "cannot make the database /dev/null/yard/classyard.db: Not a directory")
+    Record(open_database(bare.settings.database)).change(
+        "UPDATE alembic_version SET version_num = '9999'"
+    )
+    for command in ("jobs", "migrate"):
+        one_line(bare.command(command), 1, "9999, newer than this version knows: use the Classyard")
+    assert "run 'classyard migrate'" not in bare.command("doctor").out
+    for place in home.glob("classyard.db*"):
+        place.write_bytes(b"x" * 5000)
+    one_line(bare.command("jobs"), 1, "file is not a database: restore a backup")
+
+
+def test_a_misspelt_setting_is_found_by_the_doctor(bare: Yard) -> None:
+    done = bare.command("doctor", CLASSYARD_CONCURENCY="2", COLUMNS="200")
+    assert "CLASSYARD_CONCURENCY is no setting: CLASSYARD_CONCURRENCY is one" in done.out
 
 
 @pytest.mark.parametrize(
