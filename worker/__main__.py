@@ -19,10 +19,11 @@ def main() -> None:
         sys.exit(f"classyard worker: {error}")
     from celery.bin.celery import celery
 
+    # Quiet: no banner, which is 20 lines and no JSON.
     # What `app.worker_main` does, but for the exit status, which it forgets: a supervisor needs it.
     celery.params[0].default = app
     try:
-        celery.main(args=["worker", *FLAGS, *sys.argv[1:]], prog_name="celery")
+        celery.main(args=["--quiet", "worker", *FLAGS, *sys.argv[1:]], prog_name="celery")
     finally:
         # On its way out Python would walk through every object of Celery once more: seconds on a busy
         # machine, while whoever stops us waits with SIGKILL in hand.

@@ -211,7 +211,9 @@ def test_a_terminal_gets_a_board_and_sigkill_leaves_no_orphan(home: Path) -> Non
         os.close(theirs)
         try:
             seen = b""
-            while not re.search(rb"child +state +restarts\s+worker +up \d+ s +0", seen):
+            while not re.search(
+                rb"child +state +restarts +where\s+worker +up \d+ s +0 +\S+worker.log", seen
+            ):
                 seen += re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", screen.read(65536))
             assert b"no job is under way" in seen
         finally:
