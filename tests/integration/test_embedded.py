@@ -140,3 +140,12 @@ def test_a_server_that_cannot_start_is_an_error_with_its_log(home: Path) -> None
     (home / "redis" / "appendonlydir").touch()  # where Redis 7 and newer have a folder
     with pytest.raises(BrokerError, match=r"did not start: see .*redis\.log"), embedded_redis(home):
         pass
+
+
+def test_a_server_that_is_left_while_it_starts_is_stopped_all_the_same(tmp_path: Path) -> None:
+    """A server that inherited "ignore SIGTERM" would stay, and its guard would lock everybody out."""
+    just_starting = [sys.executable, "-c", "import time; time.sleep(60)"]
+    guard = [sys.executable, "-m", "broker.guard", str(tmp_path / "users.lock"), *just_starting]
+    begun = time.monotonic()
+    assert subprocess.run(guard, cwd=ROOT, timeout=30, check=False).returncode != 0
+    assert time.monotonic() - begun < 20
