@@ -149,3 +149,17 @@ def test_a_server_that_is_left_while_it_starts_is_stopped_all_the_same(tmp_path:
     begun = time.monotonic()
     assert subprocess.run(guard, cwd=ROOT, timeout=30, check=False).returncode != 0
     assert time.monotonic() - begun < 20
+
+
+def test_the_socket_of_a_deep_home_is_the_same_in_every_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = tmp_path / ("x" * SOCKET_PATH_LIMIT)
+    monkeypatch.setattr("tempfile.tempdir", None)
+    here = socket_path(deep)
+    for other in ("other", "y" * SOCKET_PATH_LIMIT):
+        folder = tmp_path / other
+        folder.mkdir()
+        monkeypatch.setenv("TMPDIR", str(folder))
+        monkeypatch.setattr("tempfile.tempdir", None)
+        assert socket_path(deep) == here
