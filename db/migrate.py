@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 
     from db.session import Database
 
-#: SQLite's words for a file that is no database, or none any more.
-DAMAGED = ("SQLITE_NOTADB", "SQLITE_CORRUPT")
+#: What to do about what SQLite says, by the name of its error.
+ADVICE = {
+    "SQLITE_NOTADB": ": restore a backup, or move the file away",
+    "SQLITE_CORRUPT": ": restore a backup, or move the file away",
+    "SQLITE_IOERR": ": is the disk full?",
+}
 _MIGRATIONS = Path(__file__).parent / "migrations"
 #: Any number; two programs that migrate at once must use the same.
 _LOCK = 0x636C617373
@@ -93,8 +97,8 @@ def unreachable(database: Database, error: DBAPIError) -> DatabaseError:
     """Return the one-line error for a database that does not answer (the password is hidden)."""
     where = database.engine.url.render_as_string(hide_password=True)
     reason = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else "no answer"
-    damaged = getattr(error.orig, "sqlite_errorname", "").startswith(DAMAGED)
-    advice = ": restore a backup, or move the file away" if damaged else ""
+    name = getattr(error.orig, "sqlite_errorname", "")
+    advice = next((text for start, text in ADVICE.items() if name.startswith(start)), "")
     return DatabaseError(f"cannot use the database {where}: {reason}{advice}")
 
 

@@ -58,6 +58,8 @@ def _run() -> int:
         raise UsageError(_usage(error)) from error
     except Abort as error:
         raise StoppedError("stopped: nothing was done") from error
+    except OverflowError as error:
+        raise UsageError("a number is larger than any database takes") from error
     except Exception as error:
         from sqlalchemy.exc import DBAPIError
 

@@ -11,7 +11,7 @@ import typer
 
 from core.settings import read_settings
 from producer.cli import tables
-from producer.cli.options import LARGEST, JobArgument, JsonOption, TruthOption
+from producer.cli.options import JobArgument, JsonOption, TruthOption
 from producer.cli.pages import THUMBNAILS, ReportOption, check_page, write_page
 from producer.diff import diff as compare
 from producer.record import open_record
@@ -27,14 +27,12 @@ if TYPE_CHECKING:
 #: Images side by side in a page, at least.
 PAIRS: Final = 120
 
-ShownOption = Annotated[
-    int, typer.Option("--limit", "-n", min=1, max=LARGEST, help="Entries of each list.")
-]
+ShownOption = Annotated[int, typer.Option("--limit", "-n", min=1, help="Entries of each list.")]
 
 
 def diff(
-    job_a: Annotated[int, typer.Argument(metavar="JOB_A", min=1, max=LARGEST)],
-    job_b: Annotated[int, typer.Argument(metavar="JOB_B", min=1, max=LARGEST)],
+    job_a: Annotated[int, typer.Argument(metavar="JOB_A", min=1)],
+    job_b: Annotated[int, typer.Argument(metavar="JOB_B", min=1)],
     limit: ShownOption = 20,
     report: ReportOption = None,
     as_json: JsonOption = False,

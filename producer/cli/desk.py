@@ -11,7 +11,7 @@ import typer
 from core.errorlimit import parse_error_limit
 from core.errors import StoppedError
 from core.settings import read_settings
-from core.types import Priority, printable
+from core.types import printable
 from producer.cli import show
 from producer.cli.options import (
     ChunkSizeOption,
@@ -30,7 +30,7 @@ from producer.cli.options import (
 )
 from producer.preflight import preflight
 from producer.record import open_record
-from producer.request import job_request
+from producer.request import job_request, priority_named
 from producer.sources import open_sources
 from producer.submit import Submission
 from producer.submit import submit as submit_job
@@ -89,7 +89,7 @@ def submit(
     """
     settings = read_settings(queue=queue)
     sources = open_sources(source, stdin=sys.stdin.buffer, limits=settings.fetch_limits)
-    level = priority_of(priority)
+    level = priority_named(priority)
     chosen = choices(reuse=reuse, max_errors=max_errors, embeddings=embeddings)
     if webhook is not None:
         chosen["webhook"] = check_webhook(webhook, settings)
@@ -160,11 +160,3 @@ def choices(*, reuse: bool, max_errors: str | None, embeddings: bool = False) ->
     if max_errors is not None:
         chosen["max_errors"] = str(parse_error_limit(max_errors))
     return chosen
-
-
-def priority_of(word: str) -> Priority:
-    """Return the priority that a word on the command line names."""
-    try:
-        return Priority[word.upper()]
-    except KeyError:
-        raise typer.BadParameter("high, normal or low", param_hint="--priority") from None

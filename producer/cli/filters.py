@@ -8,7 +8,6 @@ import typer
 
 from core.errors import code_named
 from core.types import ResultStatus
-from producer.cli.options import LARGEST
 
 LabelOption = Annotated[str | None, typer.Option("--label", help="Only this top-1 label.")]
 ClassOption = Annotated[
@@ -48,9 +47,7 @@ UncertainOption = Annotated[
         "--uncertain", help="What a person should look at: lowest margin, highest entropy first."
     ),
 ]
-LimitOption = Annotated[
-    int | None, typer.Option("--limit", "-n", min=1, max=LARGEST, help="Most rows.")
-]
+LimitOption = Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Most rows.")]
 
 
 def chosen_status(status: ResultStatus | None, *, failed: bool) -> ResultStatus | None:

@@ -11,15 +11,13 @@ import typer
 from core.settings import read_settings
 from db import queries
 from producer.cli import show
-from producer.cli.options import LARGEST, JobArgument, JsonOption, out
+from producer.cli.options import JobArgument, JsonOption, out
 from producer.glance import look
 from producer.record import open_record
 
 
 def list_jobs(
-    limit: Annotated[
-        int, typer.Option("--limit", "-n", help="Newest jobs shown.", min=1, max=LARGEST)
-    ] = 20,
+    limit: Annotated[int, typer.Option("--limit", "-n", help="Newest jobs shown.", min=1)] = 20,
     as_json: JsonOption = False,
 ) -> None:
     """List the newest jobs."""

@@ -37,11 +37,7 @@ SourceArgument = Annotated[
         show_default=False,
     ),
 ]
-#: Largest number that a database takes.
-LARGEST: Final = 2**63 - 1
-JobArgument = Annotated[
-    int, typer.Argument(metavar="JOB", help="Id of the job.", min=1, max=LARGEST)
-]
+JobArgument = Annotated[int, typer.Argument(metavar="JOB", help="Id of the job.", min=1)]
 ModelOption = Annotated[
     str, typer.Option("--model", "-m", help="Model to classify with ('classyard models').")
 ]

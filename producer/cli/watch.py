@@ -17,7 +17,7 @@ from core.errors import ClassyardError
 from core.settings import read_settings
 from core.types import printable
 from producer.arrivals import Arrivals, watched
-from producer.cli.desk import choices, priority_of
+from producer.cli.desk import choices
 from producer.cli.options import (
     EmbeddingsOption,
     JsonOption,
@@ -27,7 +27,7 @@ from producer.cli.options import (
     TopKOption,
     err,
 )
-from producer.request import job_request
+from producer.request import job_request, priority_named
 from producer.sources import Sources
 from producer.yard import open_desk
 
@@ -80,7 +80,7 @@ def watch(
         choices(reuse=reuse, max_errors=None, embeddings=embeddings),
     )  # fmt: skip
     title = name or f"watch {printable(pattern.folder, 70)}"
-    request = request.named(title, key=None, priority=priority_of(priority))
+    request = request.named(title, key=None, priority=priority_named(priority))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with open_desk(settings, own_redis=False) as desk:
         watching = _Watching(Arrivals(desk, pattern, request, settle, time.monotonic), as_json)
