@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
@@ -11,6 +12,7 @@ from rich.cells import cell_len
 from sqlalchemy import text
 
 from core.settings import read_settings
+from core.types import ResultStatus
 from db.pace import Pace
 from db.results import ResultFilter
 from producer.answers import uncertain
@@ -34,6 +36,9 @@ IMAGES = [
     Image("file:///photos/[red]x", code="timeout_read"),
 ]
 
+#: Why an image failed, as long as such texts are.
+WHY = "OSError: image file is truncated (33 bytes not read)"
+
 
 def test_numbers_are_whole_and_names_show_both_ends_at_any_width(
     database: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -54,6 +59,22 @@ def test_numbers_are_whole_and_names_show_both_ends_at_any_width(
         uncertain_table(uncertain(database, job, ResultFilter(), 5))
         first = capsys.readouterr().out.splitlines()[1]
         assert first.split()[-2:] == ["0.866", "0.62"]
+
+
+def test_sentences_keep_their_beginning_and_failures_the_room_for_their_reason(
+    database: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    best = {f"a_label_that_is_long_{n}": 0.25 for n in range(4)}
+    images = [Image("file:///a.jpg", best), Image("file:///b.jpg", code="decode_failed")]
+    job = add_job(database, images, labels=list(best))
+    database.write(lambda c: c.execute(text("UPDATE results SET error = :e"), {"e": WHY}))
+    results_table(database, job, ResultFilter())
+    assert re.search(r" 25\.0%  a_label_that_is_long_1 .*…$", capsys.readouterr().out, re.MULTILINE)
+    results_table(database, job, ResultFilter(status=ResultStatus.FAILED))
+    heading, row = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["#", "image", "error", "why"]
+    assert row.split() == ["1", "b.jpg", "decode_failed", *WHY.split()]
 
 
 def test_strangers_words_reach_the_terminal_as_words(
