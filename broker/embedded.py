@@ -14,7 +14,6 @@ import shutil
 import stat
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,12 +52,14 @@ def embedded_url(home: Path) -> str:
 
 
 def socket_path(home: Path) -> Path:
-    """Return where the socket is: in HOME, or in a private temporary folder if that is too deep."""
+    """Return where the socket is: in HOME, or in a private folder of /tmp if that is too deep."""
     path = home.expanduser().absolute() / "redis" / "redis.sock"
     if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT:
         return path
     name = hashlib.blake2b(os.fsencode(path), digest_size=8).hexdigest()
-    return Path(tempfile.gettempdir()) / f"classyard-{os.getuid()}-{name}" / "redis.sock"
+    # Not TMPDIR, which may be long, too, or another one in the next terminal: another socket, a second
+    # server on the same files. The folder is checked to be ours alone.
+    return Path("/tmp") / f"classyard-{os.getuid()}-{name}" / "redis.sock"  # noqa: S108
 
 
 def is_running(home: Path) -> bool:

@@ -13,19 +13,27 @@ import subprocess
 import sys
 from pathlib import Path
 
+#: Seconds for the server to write what it holds and end; users who come meanwhile wait for it.
+STOP_SECONDS = 20
+
 
 def guard(lock: Path, command: list[str]) -> int:
     """Run the server until nobody holds a shared lock on `lock`; return its exit status."""
-    # Ctrl-C and the like are meant for the users; the server goes after them.
+    # Ctrl-C and the like are meant for the users; the server goes after them. Not SIG_IGN: the server
+    # would inherit it, and be deaf to our SIGTERM until it is up; it, and our lock, would stay for ever.
     for signum in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-        signal.signal(signum, signal.SIG_IGN)
+        signal.signal(signum, lambda *_: None)
     with lock.open("w") as users:
         server = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=())  # noqa: S603
         # Not flock() alone: should the server die by itself, nobody must wait for this guard.
         _wait_for(users.fileno(), server)
         if server.poll() is None:
             server.terminate()
-        return server.wait()
+        try:
+            return server.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            return server.wait()
 
 
 def _wait_for(lock: int, server: subprocess.Popen[bytes]) -> None:

@@ -5,6 +5,7 @@ An image's failure is a value, never an exception that reaches its neighbours: s
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from enum import StrEnum
 
 
@@ -93,6 +94,12 @@ class UsageError(ClassyardError):
     exit_code = 2
 
 
+class StoppedError(ClassyardError):
+    """Ctrl-C or SIGTERM ended the command; the text says what is left."""
+
+    exit_code = 130
+
+
 class SettingsError(ClassyardError):
     """A `CLASSYARD_` setting is missing, malformed or contradicts another."""
 
@@ -123,3 +130,18 @@ class JobStatusError(ClassyardError):
 
 class WaitTimeoutError(ClassyardError):
     """A job had not ended when the time to wait for it was over; it goes on."""
+
+
+def code_named(word: str) -> Code:
+    """Return the error code of this name.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    try:
+        return Code(word)
+    except ValueError:
+        close = get_close_matches(word, Code, 1)
+        meant = f"did you mean '{close[0]}'? " if close else ""
+        known = ", ".join(sorted(Code))
+        raise UsageError(f"no error code '{word}'; {meant}there are {known}") from None

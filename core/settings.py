@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from difflib import get_close_matches
 from ipaddress import ip_network
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
+from dotenv import dotenv_values
 from platformdirs import user_data_path
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -211,6 +213,11 @@ class Settings(BaseSettings):
             return tuple(word.strip() for word in value.split(",") if word.strip())
         return value
 
+    @field_validator("home", mode="before")
+    @classmethod
+    def _home_if_empty(cls, value: Any) -> Any:
+        return value or user_data_path("classyard")  # not the current folder
+
     @field_validator("concurrency", mode="before")
     @classmethod
     def _read_auto(cls, value: Any) -> Any:
@@ -371,3 +378,15 @@ def read_settings(**overrides: Any) -> Settings:
         # A check across settings begins with the name of the first of them.
         name = f"{str(first['loc'][0]).upper()}: " if first["loc"] else ""
         raise SettingsError(f"CLASSYARD_{name}{said}") from error
+
+
+def unknown_settings() -> list[str]:
+    """Return the variables that look like settings and are none, each with the likely one."""
+    known = [f"CLASSYARD_{name.upper()}" for name in Settings.model_fields]
+    given = {name.upper() for name in (*os.environ, *dotenv_values(".env"))}  # noqa: TID251 - as above
+    found = []
+    for name in sorted(given.difference(known)):
+        if name.startswith("CLASSYARD_") and not name.startswith("CLASSYARD_TEST_"):
+            close = get_close_matches(name, known, 1)
+            found.append(f"{name} is no setting{f': {close[0]} is one' if close else ''}")
+    return found

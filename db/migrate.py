@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
     from db.session import Database
 
+#: What to do about what SQLite says, by the name of its error.
+ADVICE = {
+    "SQLITE_NOTADB": ": restore a backup, or move the file away",
+    "SQLITE_CORRUPT": ": restore a backup, or move the file away",
+    "SQLITE_IOERR": ": is the disk full?",
+}
 _MIGRATIONS = Path(__file__).parent / "migrations"
 #: Any number; two programs that migrate at once must use the same.
 _LOCK = 0x636C617373
@@ -61,6 +67,8 @@ def require_schema(database: Database) -> None:
         DatabaseError: saying which command mends it.
     """
     found = revision(database)
+    if found and found > head():
+        raise newer(found)
     if found != head():
         raise DatabaseError(
             f"the database is at revision {found or 'none'}, this version needs {head()}: "
@@ -89,7 +97,17 @@ def unreachable(database: Database, error: DBAPIError) -> DatabaseError:
     """Return the one-line error for a database that does not answer (the password is hidden)."""
     where = database.engine.url.render_as_string(hide_password=True)
     reason = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else "no answer"
-    return DatabaseError(f"cannot use the database {where}: {reason}")
+    name = getattr(error.orig, "sqlite_errorname", "")
+    advice = next((text for start, text in ADVICE.items() if name.startswith(start)), "")
+    return DatabaseError(f"cannot use the database {where}: {reason}{advice}")
+
+
+def newer(found: str) -> DatabaseError:
+    """Return the one-line error for a database that a later version has migrated."""
+    return DatabaseError(
+        f"the database is at revision {found}, newer than this version knows: "
+        "use the Classyard that migrated it, or a later one"
+    )
 
 
 def _revision(connection: Connection) -> str | None:
@@ -105,7 +123,7 @@ def _check_known(database: Database, config: Config) -> None:
     found = revision(database)
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if found and found not in known:
-        raise DatabaseError(f"the database is at revision {found}, newer than this version knows")
+        raise newer(found)
 
 
 def _config() -> Config:

@@ -163,9 +163,12 @@ def open_database(url: str, *, forks: bool = False, tries: int = TRIES) -> Datab
 def _sqlite(url: str, path: str | None, *, forks: bool) -> Engine:
     if not path or path == ":memory:":
         raise DatabaseError("CLASSYARD_DATABASE_URL: SQLite needs a file, as in sqlite:///yard.db")
-    Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if not Path(path).exists():
-        Path(path).touch(mode=0o600)  # SQLite gives its side files the same permissions
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not Path(path).exists():
+            Path(path).touch(mode=0o600)  # SQLite gives its side files the same permissions
+    except OSError as error:
+        raise DatabaseError(f"cannot make the database {path}: {error.strerror}") from error
     engine = create_engine(
         url,
         hide_parameters=True,  # they hold URIs, and errors are logged

@@ -12,7 +12,6 @@ from core.errors import WaitTimeoutError
 from core.modelspec import read_model
 from core.prepare import prepare_model
 from core.settings import read_settings
-from core.types import Priority
 from db import queries
 from db import results as reads
 from db.results import ResultFilter
@@ -20,7 +19,7 @@ from producer import steer, yard
 from producer.answers import answer, uncertain
 from producer.diff import diff
 from producer.export import Format, format_of, read_layout, write_rows
-from producer.request import job_request
+from producer.request import job_request, priority_named
 from producer.score import score
 from producer.sources import open_sources
 from producer.submit import submit
@@ -97,7 +96,7 @@ class Yard:
         ).named(
             choices.get("name"),
             key=choices.get("key"),
-            priority=Priority[choices.get("priority", "normal").upper()],
+            priority=priority_named(choices.get("priority", "normal")),
         )
         size = choices.get("chunk_size", 0) or self._settings.chunk_size
         skip_done = choices.get("skip_done", False)

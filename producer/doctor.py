@@ -14,6 +14,7 @@ from broker.app import BROKER_ERRORS, broker_error, make_app
 from core.errors import ClassyardError, ModelError
 from core.modelfiles import check_files
 from core.modelspec import read_model, served_names
+from core.settings import unknown_settings
 from db import health, queries, workers
 from db.migrate import require_schema
 from db.session import open_database
@@ -44,7 +45,14 @@ class Finding:
 
 def examine(settings: Settings) -> list[Finding]:
     """Look at everything; never raises for what is wrong, but reports it."""
-    return [*_database(settings), *_redis(settings), *_extras(settings), *_models(settings)]
+    settings_found = [Finding(False, "setting", text) for text in unknown_settings()]
+    return [
+        *settings_found,
+        *_database(settings),
+        *_redis(settings),
+        *_extras(settings),
+        *_models(settings),
+    ]
 
 
 def examine_worker(settings: Settings) -> Finding:

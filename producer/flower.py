@@ -58,6 +58,8 @@ def run_flower(settings: Settings, password: str, *, read_only: bool) -> None:
             "--persistent=False",
             # A row is a chunk: which, of how many, how many images, which model; the id opens its page.
             "--tasks-columns=args,state,exception,runtime,worker,received,name,uuid",
+            # It warns of every worker that is not up yet, and lists Celery's own tasks.
+            "--logging=error",
             "--purge-offline-workers=300",
             *(["--read-only"] if read_only else []),
         ]

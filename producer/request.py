@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from core.errors import UsageError
 from core.modelfiles import check_embeddings, check_files
 from core.modelspec import read_model
-from core.types import printable
+from core.types import Priority, printable
 from db.jobs import JobRequest
 
 if TYPE_CHECKING:
@@ -18,6 +19,18 @@ if TYPE_CHECKING:
 
 #: Longest name a job gets from its sources.
 NAME_LENGTH: Final = 80
+
+
+def priority_named(word: str) -> Priority:
+    """Return the priority of this name.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    try:
+        return Priority[word.upper()]
+    except KeyError:
+        raise UsageError(f"priority '{word}': there are high, normal and low") from None
 
 
 def job_request(

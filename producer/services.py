@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Final
 
 from core.process import die_with_parent
+from core.types import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +23,8 @@ STEADY = 60.0
 STOP_EXTRA: Final = 10.0
 #: Bytes of a log above which the next start begins a new one and keeps the old one as `.log.1`.
 MOST_LOG: Final = 64 * 2**20
+#: Bytes at the end of a log in which the last line is looked for.
+MOST_WORDS: Final = 4096
 
 
 @dataclass(slots=True)
@@ -36,6 +39,7 @@ class Service:
     restarts: int = 0
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     _output: IO[bytes] | None = field(default=None, repr=False)
+    _log_begins: int = 0
     _started: float = 0.0
     _restart_at: float = 0.0
     _asked: bool = False
@@ -45,7 +49,9 @@ class Service:
         self.log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if self._output is None and self.log.exists() and self.log.stat().st_size > MOST_LOG:
             self.log.replace(self.log.with_suffix(".log.1"))
-        self._output = self._output or self.log.open("ab")
+        if self._output is None:
+            self._output = self.log.open("ab")
+            self._log_begins = self._output.tell()
         self._process = subprocess.Popen(  # noqa: S603
             self.command,
             stdin=subprocess.DEVNULL,
@@ -75,6 +81,13 @@ class Service:
         self.restarts += 1
         self.start()
         return f"{self.name} started again"
+
+    def last_words(self) -> str:
+        """Return the last line the program printed: why it ended, if it did by itself."""
+        with self.log.open("rb") as log:
+            log.seek(max(self._log_begins, self.log.stat().st_size - MOST_WORDS))
+            lines = log.read(MOST_WORDS).decode(errors="replace").strip().splitlines()
+        return printable(lines[-1]) if lines else ""
 
     @property
     def exit_code(self) -> int | None:

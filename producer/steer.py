@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broker.dispatch import Dispatcher
-from core.errors import BrokerError, Code, UsageError
+from core.errors import BrokerError, Code, code_named
 from db import jobs, steering
 from db import retry as retrying
 
@@ -80,10 +79,7 @@ def chosen_codes(codes: Iterable[str], *, transient: bool) -> list[str] | None:
     Raises:
         UsageError: if there is no such code.
     """
-    known = {code.value for code in Code}
-    chosen = set(codes)
-    if unknown := sorted(chosen - known):
-        raise UsageError(f"no error code '{unknown[0]}'; there are {', '.join(sorted(known))}")
+    chosen = {code_named(code).value for code in codes}
     if transient:
         chosen |= {code.value for code in Code if code.transient}
     return sorted(chosen) or None
@@ -97,6 +93,8 @@ def _end_unsent(database: Database, job_id: int) -> int:
 
 
 def _top_up(desk: Desk, job_id: int, what: str) -> None:
+    from broker.dispatch import Dispatcher  # inside: 'cancel' needs nothing of the broker's
+
     try:
         Dispatcher(desk.app, desk.database, desk.settings).top_up(job_id)
     except BrokerError as error:

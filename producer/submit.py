@@ -19,10 +19,12 @@ from db import jobs, queries, reuse
 from db.jobs import NewChunk
 from producer.chunking import sized_blocks
 from producer.quotas import check_backlog, check_size
+from producer.sources.outside import OutsideKept
 from producer.undone import Undone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from celery import Celery
 
@@ -39,12 +41,13 @@ SILENT_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A submitted job; `existing` if it was submitted under the same key before."""
+    """A submitted job: `existing` under the same key before; `outside`, a file workers will refuse."""
 
     job_id: int
     total: int
     existing: bool = False
     skipped: int = 0
+    outside: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,8 @@ def _submit(
         return job_id
     try:
         blocks = sized_blocks(desk, request, reader, chunk_size)
-        total, count = _write_chunks(desk, job_id, blocks, on_read)
+        kept = OutsideKept(request.options.get("roots", ()))
+        total, count = _write_chunks(desk, job_id, kept.looked_at(blocks), on_read)
         skipped = reader.skipped if isinstance(reader, Undone) else 0
         if not desk.database.write(jobs.seal, job_id, total, count, skipped):
             raise ClassyardError("the submission took too long and was discarded: submit again")
@@ -124,7 +128,7 @@ def _submit(
         ) from error
     if not total:
         desk.database.write(jobs.close_if_done, job_id)
-    return Submission(job_id, total, skipped=skipped)
+    return Submission(job_id, total, skipped=skipped, outside=kept.first)
 
 
 def _create(database: Database, request: JobRequest) -> int | Submission:
@@ -141,10 +145,7 @@ def _create(database: Database, request: JobRequest) -> int | Submission:
 
 
 def _existing(database: Database, key: str) -> Submission | None:
-    """Return the job of this key, waiting for one that is being submitted.
-
-    A submission that falls silent is taken for dead and discarded.
-    """
+    """Return the job of this key once it is submitted; one that fell silent is discarded."""
     while (found := database.read(jobs.find_key, key)) is not None:
         job_id, status = found
         if status != JobStatus.SUBMITTING:
@@ -157,10 +158,7 @@ def _existing(database: Database, key: str) -> Submission | None:
 
 
 def _write_chunks(
-    desk: Desk,
-    job_id: int,
-    blocks: Iterable[Block],
-    on_read: Callable[[int], None],
+    desk: Desk, job_id: int, blocks: Iterable[Block], on_read: Callable[[int], None]
 ) -> tuple[int, int]:
     """Write all chunks; return how many images and chunks there are."""
     total = count = 0

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from core.settings import Settings
 
+#: Restarts in a row after which nobody waits for a worker any more that was started for one job.
+MOST_RESTARTS = 2
+
 
 @contextmanager
 def open_desk(settings: Settings, *, own_redis: bool = True) -> Iterator[Desk]:
@@ -105,5 +108,22 @@ def wait_for_worker(desk: Desk, service: Service, seconds: float = 60) -> None:
     settings = desk.settings
     while not desk.database.read(workers.live_slots, settings.dead_after, settings.queue):
         if service.exit_code is not None or time.monotonic() > deadline:
-            raise ClassyardError(f"the worker did not start: see {service.log}")
+            raise ClassyardError(f"the worker did not start: {_why(service)}")
         time.sleep(0.05)
+
+
+def supervise(service: Service) -> str:
+    """Start the service again if it died; return what happened, or nothing.
+
+    Raises:
+        ClassyardError: if it dies again and again.
+    """
+    said = service.supervise()
+    if said and service.restarts > MOST_RESTARTS:
+        raise ClassyardError(f"the {service.name} ends again and again: {_why(service)}")
+    return said
+
+
+def _why(service: Service) -> str:
+    words = service.last_words()
+    return f"{words} (see {service.log})" if words else f"see {service.log}"

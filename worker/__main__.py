@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 
-from core.errors import ClassyardError
+from core.errors import ClassyardError, StoppedError
 
 #: Gossip and mingle make workers talk to each other; ours only talk to SQL.
 FLAGS = ("--loglevel=INFO", "--without-gossip", "--without-mingle")
@@ -17,8 +17,11 @@ def main() -> None:
         from worker.app import app
     except ClassyardError as error:
         sys.exit(f"classyard worker: {error}")
+    except KeyboardInterrupt:  # before Celery listens for it
+        sys.exit(StoppedError.exit_code)
     from celery.bin.celery import celery
 
+    # Quiet: no banner, which is 20 lines and no JSON.
     # What `app.worker_main` does, but for the exit status, which it forgets: a supervisor needs it.
     celery.params[0].default = app
     try:

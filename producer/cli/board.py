@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Group
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 from sqlalchemy.exc import DBAPIError
@@ -72,8 +73,11 @@ def _table(*headings: str) -> Table:
 
 def _children(crew: Crew) -> Table:
     table = _table("child", "state", "restarts")
-    for name, service in crew.services.items():
-        table.add_row(name, service.state, str(service.restarts))
+    # Here to stay, for the logs carry away what is printed once; wrapped, for it is there to be copied.
+    table.add_column("where", overflow="fold")
+    for name, place in crew.places():
+        service = crew.services[name]
+        table.add_row(name, service.state, str(service.restarts), escape(place))
     return table
 
 

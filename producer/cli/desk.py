@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from core.errorlimit import parse_error_limit
+from core.errors import StoppedError
 from core.settings import read_settings
-from core.types import Priority
+from core.types import printable
 from producer.cli import show
 from producer.cli.options import (
     ChunkSizeOption,
@@ -29,7 +30,7 @@ from producer.cli.options import (
 )
 from producer.preflight import preflight
 from producer.record import open_record
-from producer.request import job_request
+from producer.request import job_request, priority_named
 from producer.sources import open_sources
 from producer.submit import Submission
 from producer.submit import submit as submit_job
@@ -88,7 +89,7 @@ def submit(
     """
     settings = read_settings(queue=queue)
     sources = open_sources(source, stdin=sys.stdin.buffer, limits=settings.fetch_limits)
-    level = priority_of(priority)
+    level = priority_named(priority)
     chosen = choices(reuse=reuse, max_errors=max_errors, embeddings=embeddings)
     if webhook is not None:
         chosen["webhook"] = check_webhook(webhook, settings)
@@ -104,7 +105,7 @@ def submit(
     with open_desk(settings, own_redis=False) as opened:
         done = submit_with_progress(opened, sources, request, chunk_size, skip_done=skip_done)
         if wait:
-            progress = show.follow(opened, done.job_id)
+            progress = show.wait(opened, done.job_id)
             show.ending(opened, progress, as_json=as_json)
             raise typer.Exit(show.exit_code(progress))
     if as_json:
@@ -128,8 +129,21 @@ def submit_with_progress(
 ) -> Submission:
     """Submit, telling a person how far reading got."""
     size = chunk_size or desk.settings.chunk_size
-    with show.reading() as on_read:
-        return submit_job(desk, sources, request, size, on_read, skip_done=skip_done)
+    try:
+        with show.reading() as on_read:
+            done = submit_job(desk, sources, request, size, on_read, skip_done=skip_done)
+    except KeyboardInterrupt:
+        raise StoppedError(
+            "interrupted; a job is submitted whole or not at all: see 'classyard jobs'"
+        ) from None
+    if done.outside:
+        err().print(
+            f"{printable(str(done.outside))} is not below a folder of this job: workers will refuse "
+            f"it and its like (path_forbidden); allow them with --root {done.outside.parent}",
+            markup=False,
+            soft_wrap=True,
+        )
+    return done
 
 
 def choices(*, reuse: bool, max_errors: str | None, embeddings: bool = False) -> dict[str, Any]:
@@ -146,11 +160,3 @@ def choices(*, reuse: bool, max_errors: str | None, embeddings: bool = False) ->
     if max_errors is not None:
         chosen["max_errors"] = str(parse_error_limit(max_errors))
     return chosen
-
-
-def priority_of(word: str) -> Priority:
-    """Return the priority that a word on the command line names."""
-    try:
-        return Priority[word.upper()]
-    except KeyError:
-        raise typer.BadParameter("high, normal or low", param_hint="--priority") from None

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from core.errors import code_named
 from core.types import ResultStatus
 
 LabelOption = Annotated[str | None, typer.Option("--label", help="Only this top-1 label.")]
@@ -28,7 +29,10 @@ StatusOption = Annotated[
     ResultStatus | None, typer.Option("--status", help="Only images that ended like this.")
 ]
 FailedOption = Annotated[bool, typer.Option("--failed", help="As --status failed.")]
-CodeOption = Annotated[str | None, typer.Option("--code", help="Only this error code.")]
+CodeOption = Annotated[
+    str | None,
+    typer.Option("--code", metavar="CODE", help="Only this error code.", parser=code_named),
+]
 WhereOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -12,9 +12,8 @@ from core.settings import read_settings
 from db import queries
 from producer.cli import show
 from producer.cli.options import JobArgument, JsonOption, out
+from producer.glance import look
 from producer.record import open_record
-from producer.watch import look
-from producer.yard import open_desk
 
 
 def list_jobs(
@@ -43,13 +42,16 @@ def status(
     Exit code 3 if the job has ended with failed images.
     """
     settings = read_settings()
-    with open_desk(settings, own_redis=False) as desk:
-        if follow:
-            show.follow(desk, job)
-        glance = look(desk, job)
+    if follow:
+        from producer.yard import open_desk  # inside: who only looks needs nothing of the broker's
+
+        with open_desk(settings, own_redis=False) as desk:
+            show.wait(desk, job)
+    with open_record(settings) as database:
+        glance = look(database, settings, job)
         progress = glance.progress
         if as_json:
             sys.stdout.write(json.dumps(show.glance_as_dict(glance)) + "\n")
         else:
-            show.accounting(desk, glance)
+            show.accounting(database, glance)
     raise typer.Exit(show.exit_code(progress) if progress.status.terminal else 0)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from core.errors import ClassyardError
+from core.errors import StoppedError
 from core.modelspec import read_model
 from core.prepare import prepare_model
 from core.settings import read_settings
@@ -35,7 +36,7 @@ from producer.cli.report import write_report_page
 from producer.record import open_record
 from producer.request import job_request
 from producer.sources import open_sources
-from producer.yard import open_desk, worker_running
+from producer.yard import open_desk, supervise, worker_running
 
 if TYPE_CHECKING:
     from core.settings import Settings
@@ -128,12 +129,13 @@ def _run(
     try:
         with open_desk(settings) as desk, worker_running(desk) as worker:
             job_id = submit_with_progress(desk, sources, request, chunk_size).job_id
-            progress = show.follow(desk, job_id, worker.supervise if worker else lambda: "")
+            tick = partial(supervise, worker) if worker else lambda: ""
+            progress = show.follow(desk, job_id, tick)
             show.ending(desk, progress, as_json=as_json)
     except KeyboardInterrupt:
         if job_id is None:
-            raise ClassyardError("interrupted; nothing was submitted") from None
-        raise ClassyardError(
+            raise StoppedError("interrupted; nothing was submitted") from None
+        raise StoppedError(
             f"interrupted; job {job_id} is kept: 'classyard up' goes on with it"
         ) from None
     if page is not None:

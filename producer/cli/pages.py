@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from core.errors import ClassyardError, UsageError
+from core.errors import StoppedError, UsageError
 from producer.cli.options import err, interactive
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def write_page(path: Path, write: Callable[[], Written], *, as_json: bool = Fals
     """Have a page written and say what is in it.
 
     Raises:
-        ClassyardError: if it was interrupted, or cannot be written.
+        StoppedError: at Ctrl-C.
+        ClassyardError: if it cannot be written.
     """
     # SIGTERM like Ctrl-C: the part of a file that was written must go.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -59,7 +60,7 @@ def write_page(path: Path, write: Callable[[], Written], *, as_json: bool = Fals
         else:
             written = write()
     except KeyboardInterrupt:
-        raise ClassyardError(f"interrupted; {path} was not written") from None
+        raise StoppedError(f"interrupted; {path} was not written") from None
     if as_json:
         record = {"path": str(path), "bytes": written.bytes, "rows": written.rows}
         record |= {"thumbnails": written.thumbnails, "missing": written.missing}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from core.errors import ClassyardError, UsageError
+from core.errors import StoppedError, UsageError
 from core.settings import read_settings
 from producer.cli import tables
 from producer.cli.options import JsonOption, interactive, out
@@ -45,7 +45,7 @@ def prune(
             try:
                 old = delete_old(database, moment)
             except KeyboardInterrupt:
-                raise ClassyardError(
+                raise StoppedError(
                     "interrupted; the same prune again deletes what is left"
                 ) from None
     if as_json:

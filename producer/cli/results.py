@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from core.errors import ClassyardError, UsageError
+from core.errors import StoppedError, UsageError
 from core.settings import read_settings
 from db import queries
 from db import results as reads
@@ -149,7 +149,7 @@ def _write(
         number = write_rows(rows, read_layout(database, job), kind, output)
     except KeyboardInterrupt:
         kept = f"; {output} was not written" if output else ""
-        raise ClassyardError(f"interrupted{kept}") from None
+        raise StoppedError(f"interrupted{kept}") from None
     if output is None:
         return
     err().print(f"{number:,} rows in {output}", markup=False, soft_wrap=True)

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Annotated
 
 import typer
@@ -72,7 +72,8 @@ def metrics() -> None:
     settings = read_settings()
     said = f"http://{settings.metrics_address}:{settings.metrics_port}/metrics"
     err().print(said, soft_wrap=True)
-    serve_yard(settings)
+    with suppress(KeyboardInterrupt):  # stopped as asked
+        serve_yard(settings)
 
 
 def migrate() -> None:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
+from core.errors import StoppedError
 from core.types import JobStatus, printable
 from db import queries, results
 from db.results import ResultFilter
 from producer.cli.oneimage import one_image
 from producer.cli.options import err, interactive, out, plain
 from producer.cli.tables import Column, print_table, results_table
-from producer.watch import watch
 from producer.words import duration
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from db.queries import Progress as JobProgress
     from db.session import Database
+    from producer.glance import Glance
     from producer.preflight import Preflight
     from producer.submit import Desk
-    from producer.watch import Glance
 
 #: Rows shown at the end of a run; the rest is one command away.
 SHOWN = 20
@@ -54,6 +54,8 @@ def follow(desk: Desk, job_id: int, tick: Callable[[], str] = lambda: "") -> Job
         MofNCompleteColumn(),
         TextColumn("{task.fields[state]}"),
     )
+    from producer.watch import watch  # inside: who only looks needs nothing of the broker's
+
     last: JobProgress | None = None
     said = ""
     with Progress(*columns, console=err(), disable=not interactive()) as bar:
@@ -67,6 +69,20 @@ def follow(desk: Desk, job_id: int, tick: Callable[[], str] = lambda: "") -> Job
                     bar.console.print(f"[yellow]{plain(text)}[/]")
     assert last is not None
     return last
+
+
+def wait(desk: Desk, job_id: int) -> JobProgress:
+    """Follow a job that goes on without us.
+
+    Raises:
+        StoppedError: at Ctrl-C.
+    """
+    try:
+        return follow(desk, job_id)
+    except KeyboardInterrupt:
+        raise StoppedError(
+            f"interrupted; job {job_id} goes on: 'classyard status {job_id} --watch' follows it"
+        ) from None
 
 
 def glance(desk: Desk, job_id: int) -> JobProgress:
@@ -119,7 +135,7 @@ def jobs_table(found: Sequence[JobProgress]) -> None:
     print_table(columns, rows)
 
 
-def accounting(desk: Desk, glance: Glance) -> None:
+def accounting(database: Database, glance: Glance) -> None:
     """Print where a job stands: the accounting line, rate, stages, obstacle, failures."""
     say = partial(out().print, soft_wrap=True)
     progress = glance.progress
@@ -137,7 +153,7 @@ def accounting(desk: Desk, glance: Glance) -> None:
     _further(progress)
     if glance.obstacle:
         say(f"[yellow]waiting: {plain(glance.obstacle)}[/]")
-    _failures(desk.database, progress)
+    _failures(database, progress)
 
 
 def summary(desk: Desk, progress: JobProgress) -> None:
@@ -186,6 +202,11 @@ def _failures(database: Database, progress: JobProgress) -> None:
         return
     for code, number in database.read(results.failures_by_code, progress.job_id):
         out().print(f"  [red]{code:<20}[/] {number:,}")
+    job = progress.job_id
+    out().print(
+        f"See them: classyard results {job} --failed; once mended: classyard retry {job}",
+        soft_wrap=True,
+    )
 
 
 def _stages(progress: JobProgress) -> str:

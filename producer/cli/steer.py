@@ -13,7 +13,6 @@ from producer import steer
 from producer.cli import show
 from producer.cli.options import JobArgument, JsonOption, out
 from producer.record import open_record
-from producer.yard import open_desk
 
 
 def cancel(job: JobArgument, as_json: JsonOption = False) -> None:
@@ -32,6 +31,8 @@ def pause(job: JobArgument, as_json: JsonOption = False) -> None:
 
 def resume(job: JobArgument, as_json: JsonOption = False) -> None:
     """Let a paused job go on."""
+    from producer.yard import open_desk  # inside: 'cancel' needs nothing of the broker's
+
     with open_desk(read_settings(), own_redis=False) as desk:
         steer.resume(desk, job)
         status = show.glance(desk, job).status
@@ -57,11 +58,13 @@ def retry(
 
       classyard retry 12 --code http_5xx --code timeout_read
     """
+    from producer.yard import open_desk
+
     codes = steer.chosen_codes(code or (), transient=transient)
     with open_desk(read_settings(), own_redis=False) as desk:
         images = steer.retry(desk, job, codes)
         if wait and images:
-            progress = show.follow(desk, job)
+            progress = show.wait(desk, job)
             show.ending(desk, progress, as_json=as_json)
             raise typer.Exit(show.exit_code(progress))
     text = f"job {job}: {images:,} images run again" if images else f"job {job}: nothing to retry"

@@ -37,10 +37,14 @@ GAP: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column; its weight says how much of the room it gets, 0: what it needs (numbers)."""
+    """A column; its weight says how much of the room it gets, 0: what it needs (numbers).
+
+    Of a `sentence` the beginning is kept, of a name both ends.
+    """
 
     heading: str
     weight: int = 0
+    sentence: bool = False
 
 
 Cell = str | tuple[str, str]
@@ -54,7 +58,8 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> No
         justify: Any = "left" if column.weight else "right"
         table.add_column(column.heading, justify=justify, no_wrap=True, width=width)
     for row in rows:
-        table.add_row(*(_text(cell, width) for cell, width in zip(row, widths, strict=True)))
+        places = zip(row, columns, widths, strict=True)
+        table.add_row(*(_text(cell, column, width) for cell, column, width in places))
     out(sum(widths) + GAP * len(widths)).print(table)
 
 
@@ -75,9 +80,14 @@ def results_table(database: Database, job_id: int, chosen: ResultFilter) -> None
     if not rows:
         out().print("no result matches" if chosen.chooses else "no results yet")
         return
-    columns = [
-        Column("#"), Column("image", 3), Column("label", 2), Column("score"), Column("next best", 1)
-    ]  # fmt: skip
+    if chosen.status == ResultStatus.FAILED:
+        columns = [Column("#"), Column("image", 2), Column("error", 2), Column("why", 3, True)]
+        rows = [(position, name, code, why) for position, name, code, _, why in rows]
+    else:
+        columns = [
+            Column("#"), Column("image", 3), Column("label", 2), Column("score"),
+            Column("next best", 2, True),
+        ]  # fmt: skip
     print_table(columns, rows)
     if len(rows) == TABLE_ROWS and chosen.limit != TABLE_ROWS:
         err().print(f"the first {TABLE_ROWS:,}; all of them: classyard export {job_id} -o FILE")
@@ -222,8 +232,13 @@ def _plain(cell: Cell) -> str:
     return printable(cell if isinstance(cell, str) else cell[0], LONGEST)
 
 
-def _text(cell: Cell, width: int) -> Text:
-    return Text(elide(_plain(cell), width), style="" if isinstance(cell, str) else cell[1])
+def _text(cell: Cell, column: Column, width: int) -> Text:
+    text = _plain(cell)
+    if column.sentence and cell_len(text) > width:
+        shown = f"{_head(text, width - 1)}…"
+    else:
+        shown = elide(text, width)
+    return Text(shown, style="" if isinstance(cell, str) else cell[1])
 
 
 def _head(text: str, width: int) -> str:

@@ -17,7 +17,7 @@ from core.errors import ClassyardError
 from core.settings import read_settings
 from core.types import printable
 from producer.arrivals import Arrivals, watched
-from producer.cli.desk import choices, priority_of
+from producer.cli.desk import choices
 from producer.cli.options import (
     EmbeddingsOption,
     JsonOption,
@@ -27,7 +27,7 @@ from producer.cli.options import (
     TopKOption,
     err,
 )
-from producer.request import job_request
+from producer.request import job_request, priority_named
 from producer.sources import Sources
 from producer.yard import open_desk
 
@@ -76,7 +76,7 @@ def watch(
     """
     settings = read_settings()
     pattern = watched(folder)
-    title, level = name or f"watch {printable(pattern.folder, 70)}", priority_of(priority)
+    title, level = name or f"watch {printable(pattern.folder, 70)}", priority_named(priority)
     chosen = choices(reuse=reuse, max_errors=None, embeddings=embeddings)
 
     def ask() -> JobRequest:

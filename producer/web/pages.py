@@ -14,8 +14,8 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from core.meanings import MEANINGS
 from db import browse, queries
 from db.results import stream_results
+from producer.glance import look
 from producer.thumbnails import NoThumbnail, Wanted
-from producer.watch import look
 from producer.web.desk import WebDesk, is_prepared, model_choices, submit_drop
 from producer.web.listing import PAGE, read_choice, read_marks, turned
 from producer.web.render import STATIC, render
@@ -169,7 +169,7 @@ def _options(connection: Connection, job_id: int) -> dict[str, Any]:
 
 
 def _job(web: WebDesk, job_id: int) -> JobView:
-    return job_view(look(web.desk, job_id))
+    return job_view(look(web.desk.database, web.desk.settings, job_id))
 
 
 def _jobs(web: WebDesk, before: int | None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Row
 
     from db.queries import Progress
-    from producer.watch import Glance
+    from producer.glance import Glance
 
 #: Pictures whose sides are so short are shown with their pixels as they are.
 TINY: Final = 64

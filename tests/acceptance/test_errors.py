@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from tests.support.yard import Finished
 
 
+DIGITS = ROOT / "producer" / "samples" / "digits"
+
+
 @pytest.fixture
 def bare(home: Path) -> Yard:
     """A machine where nothing runs; the stub engine stands for any model."""
@@ -52,6 +55,35 @@ def test_formats_that_nothing_reads_keep_a_worker_from_starting(bare: Yard) -> N
         done = bare.command("worker", CLASSYARD_FORMATS="JPEG,PNGG")
     assert done.code == 1
     assert "classyard worker: CLASSYARD_FORMATS: no PNGG; of: " in done.err, done.err
+    done = bare.command("run", str(DIGITS), "--model", "digits", CLASSYARD_FORMATS="JPEG,PNGG")
+    assert done.code == 1
+    last = done.err.splitlines()[-1]
+    assert "the worker ends again and again: classyard worker: CLASSYARD_FORMATS: no PNGG" in last
+
+
+def test_streams_that_are_closed_full_or_left_by_their_reader(bare: Yard) -> None:
+    """Buffered or not: nothing but one line, and nothing at all where nobody reads any more."""
+    command = f"{sys.executable} -m producer"
+    for buffered in ("", "1"):
+        for line, code, said in (
+            ("jobs --json >&-", 0, ""),
+            ("run - -m digits <&-", 2, "standard input names no image"),
+            ("jobs --json >/dev/full", 1, "No space left on device"),
+            ("jobs >/dev/full", 1, "No space left on device"),
+            ("jobs --json | true; exit ${PIPESTATUS[0]}", 1, ""),
+        ):
+            done = subprocess.run(
+                ["bash", "-c", f"{command} {line}"],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                env=bare.environment(PYTHONUNBUFFERED=buffered),
+                cwd=ROOT,
+                timeout=60,
+                check=False,
+            )
+            assert done.returncode == code, (line, done.stderr)
+            assert done.stderr == (f"classyard: {said}\n" if said else ""), line
 
 
 def test_models_that_cannot_be_served(bare: Yard, tmp_path: Path) -> None:
@@ -119,6 +151,22 @@ def test_a_database_that_is_not_ready(bare: Yard, home: Path) -> None:
     assert "secret" not in done.err
     done = bare.command("status", "99")
     one_line(done, 1, "no job 99: 'classyard jobs' lists them")
+    done = bare.command("jobs", CLASSYARD_HOME="/dev/null/yard")
+    one_line(done, 1, "cannot make the database /dev/null/yard/classyard.db: Not a directory")
+    Record(open_database(bare.settings.database)).change(
+        "UPDATE alembic_version SET version_num = '9999'"
+    )
+    for command in ("jobs", "migrate"):
+        one_line(bare.command(command), 1, "9999, newer than this version knows: use the Classyard")
+    assert "run 'classyard migrate'" not in bare.command("doctor").out
+    for place in home.glob("classyard.db*"):
+        place.write_bytes(b"x" * 5000)
+    one_line(bare.command("jobs"), 1, "file is not a database: restore a backup")
+
+
+def test_a_misspelt_setting_is_found_by_the_doctor(bare: Yard) -> None:
+    done = bare.command("doctor", CLASSYARD_CONCURENCY="2", COLUMNS="200")
+    assert "CLASSYARD_CONCURENCY is no setting: CLASSYARD_CONCURRENCY is one" in done.out
 
 
 @pytest.mark.parametrize(
@@ -134,15 +182,26 @@ def test_a_setting_that_cannot_be(bare: Yard, name: str, value: str, said: str) 
 
 
 @pytest.mark.parametrize(
-    "words",
-    [("nosuch",), ("submit",), ("status", "one"), ("run", "a.jpg", "--top-k", "0")],
-    ids=" ".join,
+    ("line", "said"),
+    [
+        ("statsu 1", "no such command 'statsu'. Did you mean 'status'?"),
+        ("submit", "missing argument 'SOURCE...'"),
+        ("status one", "invalid value for 'JOB'"),
+        ("status 99999999999999999999", "a number is larger than any database takes"),
+        ("results 1 --lable x", "no such option: --lable (Possible options: --failed, --label)"),
+        ("submit file:///a.jpg -m digits --priority urgent", "there are high, normal and low"),
+        ("run a.jpg --top-k 0", "invalid value for '--top-k'"),
+        ("results 1 --code nosuch", "no error code 'nosuch'"),
+    ],
 )
-def test_usage(bare: Yard, words: tuple[str, ...]) -> None:
-    done = bare.command(*words)
-    assert done.code == 2
-    assert "Traceback" not in done.err
-    assert done.out == ""
+def test_usage(bare: Yard, line: str, said: str) -> None:
+    one_line(bare.command(*line.split()), 2, said)
+
+
+def test_no_command_at_all_prints_the_help(bare: Yard) -> None:
+    done = bare.command()
+    assert (done.code, done.err) == (2, "")
+    assert "classify images now" in done.out.lower()
 
 
 def test_without_redis_and_with_a_hung_one(bare: Yard, home: Path) -> None:
@@ -162,3 +221,17 @@ def test_without_redis_and_with_a_hung_one(bare: Yard, home: Path) -> None:
         finally:
             os.kill(server, signal.SIGCONT)
     assert jobs_in(bare) == 0
+
+
+def test_files_that_workers_will_refuse_are_told_at_once(bare: Yard, tmp_path: Path) -> None:
+    """A list may come from a stranger; the user need not wait for a million rows to learn it."""
+    listed = tmp_path / "lists" / "list.txt"
+    listed.parent.mkdir()
+    listed.write_text(f"{tmp_path}/a.jpg\n{tmp_path}/b.jpg\n")
+    with embedded_redis(bare.settings.home):
+        done = bare.command("submit", str(listed), "--model", "digits")
+        allowed = bare.command("submit", str(listed), "--model", "digits", "--root", str(tmp_path))
+    assert (done.code, done.out) == (0, "1\n")
+    assert f"{tmp_path}/a.jpg is not below a folder of this job" in done.err
+    assert f"allow them with --root {tmp_path}\n" in done.err
+    assert (allowed.code, allowed.err) == (0, "")

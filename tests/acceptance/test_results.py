@@ -160,7 +160,7 @@ def test_an_interrupted_export_leaves_nothing(
 ) -> None:
     running = full.start("export", "1", "-o", str(tmp_path / "x.jsonl"))
     full.until(lambda: list(tmp_path.glob(".classyard-*")), what="the part of a file")
-    assert running.stop(signum) == 1
+    assert running.stop(signum) == 130
     said = running.log.read_text()
     assert re.fullmatch(r"classyard: interrupted; .*x\.jsonl was not written\n", said)
     assert list(tmp_path.iterdir()) == []

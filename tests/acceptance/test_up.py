@@ -211,7 +211,9 @@ def test_a_terminal_gets_a_board_and_sigkill_leaves_no_orphan(home: Path) -> Non
         os.close(theirs)
         try:
             seen = b""
-            while not re.search(rb"child +state +restarts\s+worker +up \d+ s +0", seen):
+            while not re.search(
+                rb"child +state +restarts +where\s+worker +up \d+ s +0 +\S+worker.log", seen
+            ):
                 seen += re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", screen.read(65536))
             assert b"no job is under way" in seen
         finally:
@@ -240,7 +242,7 @@ def test_ctrl_c_and_sigterm_leave_nothing_behind(home: Path, command: str, signu
             slow.write_text("".join(f"stub://sleep/0.1/{n}\n" for n in range(2000)))
             running = yard.start("run", str(slow), "--model", "digits", "--chunk-size", "10")
             yard.until(lambda: yard.sql("SELECT count(*) FROM results")[0][0] > 0, what="a row")
-            assert running.stop(signum) == 1
+            assert running.stop(signum) == 130
             said = running.log.read_text()
             assert "interrupted; job 1 is kept: 'classyard up' goes on with it" in said
             assert "Traceback" not in said

@@ -140,3 +140,26 @@ def test_a_server_that_cannot_start_is_an_error_with_its_log(home: Path) -> None
     (home / "redis" / "appendonlydir").touch()  # where Redis 7 and newer have a folder
     with pytest.raises(BrokerError, match=r"did not start: see .*redis\.log"), embedded_redis(home):
         pass
+
+
+def test_a_server_that_is_left_while_it_starts_is_stopped_all_the_same(tmp_path: Path) -> None:
+    """A server that inherited "ignore SIGTERM" would stay, and its guard would lock everybody out."""
+    just_starting = [sys.executable, "-c", "import time; time.sleep(60)"]
+    guard = [sys.executable, "-m", "broker.guard", str(tmp_path / "users.lock"), *just_starting]
+    begun = time.monotonic()
+    assert subprocess.run(guard, cwd=ROOT, timeout=30, check=False).returncode != 0
+    assert time.monotonic() - begun < 20
+
+
+def test_the_socket_of_a_deep_home_is_the_same_in_every_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = tmp_path / ("x" * SOCKET_PATH_LIMIT)
+    monkeypatch.setattr("tempfile.tempdir", None)
+    here = socket_path(deep)
+    for other in ("other", "y" * SOCKET_PATH_LIMIT):
+        folder = tmp_path / other
+        folder.mkdir()
+        monkeypatch.setenv("TMPDIR", str(folder))
+        monkeypatch.setattr("tempfile.tempdir", None)
+        assert socket_path(deep) == here

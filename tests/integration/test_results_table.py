@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
@@ -11,6 +12,7 @@ from rich.cells import cell_len
 from sqlalchemy import text
 
 from core.settings import read_settings
+from core.types import ResultStatus
 from db.pace import Pace
 from db.results import ResultFilter
 from producer.answers import uncertain
@@ -18,8 +20,8 @@ from producer.cli import show
 from producer.cli.oneimage import one_image
 from producer.cli.tables import diff_table, elide, results_table, score_table, uncertain_table
 from producer.diff import diff
+from producer.glance import Glance
 from producer.score import score
-from producer.watch import Glance
 from tests.support.answers import Image, add_job
 
 if TYPE_CHECKING:
@@ -33,6 +35,9 @@ IMAGES = [
     Image("file:///photos/" + "%E5%9B%BE" * 40 + ".jpg", {LABELS[1]: 1.0, LABELS[2]: 0.0}),
     Image("file:///photos/[red]x", code="timeout_read"),
 ]
+
+#: Why an image failed, as long as such texts are.
+WHY = "OSError: image file is truncated (33 bytes not read)"
 
 
 def test_numbers_are_whole_and_names_show_both_ends_at_any_width(
@@ -56,6 +61,22 @@ def test_numbers_are_whole_and_names_show_both_ends_at_any_width(
         assert first.split()[-2:] == ["0.866", "0.62"]
 
 
+def test_sentences_keep_their_beginning_and_failures_the_room_for_their_reason(
+    database: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    best = {f"a_label_that_is_long_{n}": 0.25 for n in range(4)}
+    images = [Image("file:///a.jpg", best), Image("file:///b.jpg", code="decode_failed")]
+    job = add_job(database, images, labels=list(best))
+    database.write(lambda c: c.execute(text("UPDATE results SET error = :e"), {"e": WHY}))
+    results_table(database, job, ResultFilter())
+    assert re.search(r" 25\.0%  a_label_that_is_long_1 .*…$", capsys.readouterr().out, re.MULTILINE)
+    results_table(database, job, ResultFilter(status=ResultStatus.FAILED))
+    heading, row = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["#", "image", "error", "why"]
+    assert row.split() == ["1", "b.jpg", "decode_failed", *WHY.split()]
+
+
 def test_strangers_words_reach_the_terminal_as_words(
     database: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -71,7 +92,7 @@ def test_strangers_words_reach_the_terminal_as_words(
     for found in (job, one):
         progress = show.glance(desk, found)
         show.ending(desk, progress)
-        show.accounting(desk, Glance(progress, evil, Pace(0, 0, 0, {})))
+        show.accounting(desk.database, Glance(progress, evil, Pace(0, 0, 0, {})))
         show.jobs_table([progress])
         uncertain_table(uncertain(database, found, ResultFilter(), 5))
     shown = capsys.readouterr().out

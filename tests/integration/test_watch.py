@@ -11,8 +11,9 @@ from core.errors import NoSuchJobError
 from core.settings import Settings
 from core.types import JobStatus
 from producer import watch as watching
+from producer.glance import obstacle
 from producer.submit import Desk
-from producer.watch import obstacle, watch
+from producer.watch import watch
 from tests.support.broker import connect
 from tests.support.record import ANN, Record, grouped, uris
 from tests.support.yard import Yard
@@ -68,9 +69,9 @@ def test_it_says_what_is_in_the_way(desk: Desk, monkeypatch: pytest.MonkeyPatch)
     )
     record.arrive(ANN)
     progress = record.progress(job)
-    assert obstacle(desk, progress) == ""
+    assert obstacle(desk.database, desk.settings, progress) == ""
     record.change("UPDATE chunks SET error = 'no weights', status = 'pending'")
-    assert obstacle(desk, progress) == "no weights"
+    assert obstacle(desk.database, desk.settings, progress) == "no weights"
 
 
 def test_no_such_job(desk: Desk) -> None:

@@ -112,3 +112,12 @@ def test_an_endpoint_is_a_url_without_a_password(url: str) -> None:
     with pytest.raises(SettingsError, match="CLASSYARD_S3_ENDPOINT: a URL such as") as caught:
         read_settings(s3_endpoint=url)
     assert "s3cret" not in str(caught.value)
+
+
+def test_an_empty_home_is_the_default_and_not_the_current_folder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("CLASSYARD_HOME", raising=False)
+    usual = read_settings().home
+    monkeypatch.setenv("CLASSYARD_HOME", "")
+    assert read_settings().home == usual

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 # Non-blocking: opening a FIFO without a writer would otherwise hang for ever.
 _FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
-_FORBIDDEN: Final = "the file is not below a folder that is allowed for this job"
+_FORBIDDEN: Final = (
+    "the file is not below a folder that is allowed for this job: see --root and CLASSYARD_ROOTS"
+)
 _MISSING: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
 
 
