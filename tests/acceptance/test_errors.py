@@ -105,7 +105,7 @@ def test_models_that_cannot_be_served(bare: Yard, tmp_path: Path) -> None:
     own.mkdir()
     (own / "model.toml").write_text("[input]\nheight = 32\nwidht = 32\n")
     done = bare.command("run", picture, "--model", "own", **place)
-    one_line(done, 1, "own/model.toml: input.width")
+    one_line(done, 1, "own/model.toml: input.widht: no such key")
     database = open_database(bare.settings.database)
     migrate(database)
     database.close()
