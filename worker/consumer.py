@@ -25,6 +25,10 @@ def make_consumer(keeper: Keeper) -> type[Consumer]:
     class KeptConsumer(Consumer):  # type: ignore[misc]
         """Goes on giving signs of life while it waits for Redis."""
 
+        # At -1 Celery would end a worker with a child that died before the first connection, which
+        # Redis may delay for hours. The pool replaces such a child like any other.
+        restart_count = 0
+
         def ensure_connected(self, conn: Any) -> Any:
             """Connect, however long it takes."""
             # Waiting blocks Celery's loop and with it the timers: without these signs of life an

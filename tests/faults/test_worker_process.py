@@ -207,6 +207,26 @@ def test_f14_a_long_chunk_is_handed_back_within_the_grace_time(
     assert lab.verdict("F14g", n, "SIGTERM in a chunk longer than GRACE; recovery: exit").extra == 0
 
 
+@first_sqlite
+def test_f14_a_child_lost_before_redis_answers_does_not_end_the_worker(
+    lab: Lab, rounds: Callable[[int, int], int]
+) -> None:
+    """Celery takes it for a pool that cannot start: the worker ended with 1, also when told to stop."""
+    n = rounds(1, 5)
+    for _ in range(n):
+        lab.redis.kill()
+        [young] = lab.workers(1)
+        lab.until(lambda young=young: len(young.children()) == 2, what="its children")
+        os.kill(lab.random.choice(young.children()), signal.SIGKILL)
+        lab.redis.start()
+        lab.put(lab.naps(16, 0.001))
+        lab.quiet()
+        assert young.stop(seconds=120) == 0, young.log.read_text()[-4000:]
+        assert not lab.sql("SELECT 1 FROM workers")
+    lab.workers(1)
+    lab.verdict("F14c", n, "kill -9 of a child while its worker waits for Redis at start; SIGTERM")
+
+
 @pytest.mark.faults_full
 @pytest.mark.parametrize("signals", [(signal.SIGQUIT,), (signal.SIGINT, signal.SIGINT)])
 def test_f15_a_cold_stop_loses_nothing(
