@@ -86,15 +86,19 @@ def _resolve(database: Database, settings: Settings) -> int:
 
 def _discard_abandoned(database: Database) -> int:
     abandoned = database.read(jobs.abandoned, ABANDONED_AFTER)
-    for job_id in abandoned:
-        discard(database, job_id)
-    return len(abandoned)
+    return sum(discard(database, job_id, ABANDONED_AFTER) for job_id in abandoned)
 
 
-def discard(database: Database, job_id: int) -> None:
-    """Delete a job that was never wholly submitted, a slice at a time."""
+def discard(database: Database, job_id: int, idle_seconds: float | None = None) -> bool:
+    """Delete a job that was never wholly submitted, a slice at a time; False if it is whole.
+
+    With `idle_seconds` only if its submitter went silent for so long.
+    """
+    if not database.write(jobs.give_up, job_id, idle_seconds):
+        return False
     while not database.write(jobs.discard_slice, job_id):
         pass
+    return True
 
 
 def _stop_failing(database: Database) -> None:

@@ -46,6 +46,8 @@ def test_an_abandoned_submission_is_discarded_and_its_late_submitter_told(record
     record.database.write(jobs.add_chunks, job, new)
     assert record.database.read(jobs.abandoned, 60) == []
     assert record.database.read(jobs.abandoned, -60) == [job]
+    assert not record.database.write(jobs.give_up, job, 60)
+    assert record.database.write(jobs.give_up, job)
     assert not record.database.write(jobs.discard_slice, job)
     assert record.database.write(jobs.discard_slice, job)
     assert not record.database.write(jobs.add_chunks, job, new)
@@ -54,8 +56,44 @@ def test_an_abandoned_submission_is_discarded_and_its_late_submitter_told(record
     assert record.sql("SELECT id FROM jobs") == [(whole,)]
 
 
+def test_a_submitter_that_wakes_while_it_is_being_discarded_cannot_go_on(record: Record) -> None:
+    """Else its job would be sealed, and closed as completed, without the chunks that are gone."""
+    job = record.database.write(jobs.create, replace(REQUEST, key="scans"))
+    new = [jobs.NewChunk(n, 1, n, '["a"]', None, "0" * 32) for n in range(jobs.SLICE + 1)]
+    record.database.write(jobs.add_chunks, job, new)
+    assert record.database.write(jobs.give_up, job)
+    assert not record.database.write(jobs.discard_slice, job)
+    more = [jobs.NewChunk(jobs.SLICE + 1, 1, jobs.SLICE + 1, '["a"]', None, "0" * 32)]
+    assert not record.database.write(jobs.add_chunks, job, more)
+    assert not record.database.write(jobs.seal, job, jobs.SLICE + 2, jobs.SLICE + 2)
+    assert record.database.read(jobs.find_key, "scans") is None, "its key is free at once"
+    assert record.database.write(jobs.give_up, job, 60), "whoever died while discarding it"
+    while not record.database.write(jobs.discard_slice, job):
+        pass
+    assert record.sql("SELECT id FROM jobs") == record.sql("SELECT id FROM chunks") == []
+
+
+def test_a_job_that_is_whole_cannot_be_discarded(record: Record) -> None:
+    job = record.job(*grouped(4, 2))
+    assert not record.database.write(jobs.give_up, job)
+    assert not record.database.write(jobs.give_up, job, -60)
+    assert record.progress(job).pending == 4
+
+
+def test_what_is_written_again_after_an_unknown_commit_is_there_once(record: Record) -> None:
+    job = record.database.write(jobs.create, REQUEST)
+    new = [jobs.NewChunk(n, 1, n, '["a"]', None, "0" * 32) for n in range(4)]
+    for part in (new[:2], new[2:]):
+        assert record.database.write(jobs.add_chunks, job, part)
+        assert record.database.write(jobs.add_chunks, job, part)
+    assert record.sql("SELECT seq FROM chunks ORDER BY seq") == [(0,), (1,), (2,), (3,)]
+    assert record.database.write(jobs.seal, job, 4, 4)
+    assert record.database.write(jobs.seal, job, 4, 4)
+
+
 def test_a_number_is_never_given_twice(record: Record) -> None:
     first = record.database.write(jobs.create, REQUEST)
+    assert record.database.write(jobs.give_up, first)
     record.database.write(jobs.discard_slice, first)
     assert record.database.write(jobs.create, REQUEST) > first
 
