@@ -41,12 +41,29 @@ class Candid:
     flaw of the command, which ends a worker; an outage it waits out.
     """
 
+    transport: Transport
+
+    def connect(self, *args: Any, **kwargs: Any) -> Any:
+        """Connect."""
+        self._require_hope()
+        return super().connect(*args, **kwargs)  # type: ignore[misc]
+
+    def send_packed_command(self, *args: Any, **kwargs: Any) -> Any:
+        """Send one command."""
+        self._require_hope()
+        return super().send_packed_command(*args, **kwargs)  # type: ignore[misc]
+
+    def _require_hope(self) -> None:
+        if self.transport.hung_up:
+            raise ConnectionError("Redis did not answer")
+
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
         """Read one answer.
 
         Raises:
             ConnectionError: also if the server takes no writes at present.
         """
+        self._require_hope()
         try:
             return super().read_response(*args, **kwargs)  # type: ignore[misc]
         except ResponseError as error:
@@ -112,7 +129,9 @@ class Channel(redis.Channel):
         params: dict[str, Any] = super()._connparams(asynchronous)  # type: ignore[no-untyped-call]
         plain = params["connection_class"]
         # Last, so that a line that has a host keeps it.
-        params["connection_class"] = type(plain.__name__, (Candid, plain, Placeless), {})
+        params["connection_class"] = type(
+            plain.__name__, (Candid, plain, Placeless), {"transport": self.connection}
+        )
         return params
 
     def _brpop_read(self, **options: Any) -> bool:
@@ -149,6 +168,11 @@ class Transport(redis.Transport):
     """Drops entries that kombu could not make a message of."""
 
     Channel = Channel
+    hung_up = False
+
+    def hang_up(self) -> None:
+        """Let every command fail at once: each would wait for a server that does not answer."""
+        self.hung_up = True
 
     def _deliver(self, message: Any, queue: str) -> None:
         if flaw := _flaw(message):

@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
+from celery.events.dispatcher import EventDispatcher
 from celery.worker import state
 from celery.worker.consumer import Consumer
+
+from core.errors import BrokerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +20,19 @@ log = logging.getLogger("classyard.worker")
 
 #: Most seconds between two tries to reach Redis again.
 LONGEST_WAIT: Final = 5
+
+
+class ImpatientDispatcher(EventDispatcher):  # type: ignore[misc]
+    """Tells Flower once, and what it could not tell when Redis is back.
+
+    Celery repeats a heartbeat until Redis has it: while Redis hangs the parent's loop stands still,
+    gives no sign of life and hears of no signal.
+    """
+
+    def _publish(
+        self, event: Any, producer: Any, routing_key: str, retry: bool = False, **further: Any
+    ) -> None:
+        super()._publish(event, producer, routing_key, **further)
 
 
 def make_consumer(keeper: Keeper) -> type[Consumer]:
@@ -43,6 +59,18 @@ def make_consumer(keeper: Keeper) -> type[Consumer]:
             )
             self.first_connection_attempt = False
             return connected
+
+        def stop(self) -> None:
+            """Stop consuming, without a word to a Redis that does not answer: it may be hung."""
+            if self.connection is not None:
+                try:
+                    keeper.ping_broker()
+                except BrokerError as error:
+                    log.warning("leaving without Redis: %s", error)
+                    self.connection.transport.hang_up()
+                    if self.event_dispatcher is not None:
+                        self.event_dispatcher.connection.transport.hang_up()
+            super().stop()
 
         def on_decode_error(self, message: Any, exc: Exception) -> None:
             """Count a message whose body cannot be read."""
