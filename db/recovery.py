@@ -16,7 +16,7 @@ from core.types import ChunkStatus, Failure, digest, encode_uris
 from db.bulk import insert_rows
 from db.chunks import RESULTS
 from db.clock import now, seconds_from_now
-from db.models import Chunk, Job, Worker
+from db.models import HELD, TRIED, Chunk, Job, Worker
 from db.retry import adopt, take_back
 from db.rows import Rows, moment, result_rows
 from db.steering import end_unsent
@@ -56,9 +56,7 @@ def release_dead(connection: Connection, dead_after: float) -> int:
 
 def holding_children(connection: Connection, worker: str) -> Sequence[int]:
     """Return the process ids of a worker's children that hold chunks or were to send them."""
-    held = select(Chunk.child).where(
-        Chunk.status.in_((ChunkStatus.QUEUED, ChunkStatus.RUNNING)), Chunk.worker == worker
-    )
+    held = select(Chunk.child).where(HELD, Chunk.worker == worker)
     return [child for child in connection.execute(held.distinct()).scalars() if child is not None]
 
 
@@ -72,7 +70,7 @@ def release_children(connection: Connection, worker: str, dead: Collection[int])
 def _release(connection: Connection, condition: ColumnElement[bool], why: str) -> int:
     released = connection.execute(
         update(Chunk)
-        .where(Chunk.status == ChunkStatus.RUNNING, condition)
+        .where(HELD, Chunk.status == ChunkStatus.RUNNING, condition)
         .values(
             status=ChunkStatus.PENDING,
             error_code=Code.WORKER_CRASH.value,
@@ -93,7 +91,7 @@ def _unsend(connection: Connection, condition: ColumnElement[bool]) -> int:
     """
     unsent = connection.execute(
         update(Chunk)
-        .where(Chunk.status == ChunkStatus.QUEUED, condition)
+        .where(HELD, Chunk.status == ChunkStatus.QUEUED, condition)
         .values(status=ChunkStatus.PENDING, worker=None, child=None, queued_at=None)
     )
     return unsent.rowcount
@@ -103,7 +101,7 @@ def backlogs(connection: Connection) -> Sequence[Backlog]:
     """Return the Redis lists in which chunks should be waiting."""
     rows = connection.execute(
         select(Job.queue, Job.priority)
-        .where(Job.id.in_(select(Chunk.job_id).where(Chunk.status == ChunkStatus.QUEUED)))
+        .where(Job.id.in_(select(Chunk.job_id).where(HELD, Chunk.status == ChunkStatus.QUEUED)))
         .distinct()
     )
     return [Backlog(row.queue, row.priority) for row in rows]
@@ -120,6 +118,7 @@ def release_lost(
     between marking a chunk queued and sending it, which several senders do in any order.
     """
     lost = [
+        HELD,
         Chunk.status == ChunkStatus.QUEUED,
         Chunk.queued_at < seconds_from_now(-slack),
         Chunk.job_id.in_(
@@ -147,9 +146,7 @@ def troubled(connection: Connection, max_attempts: int) -> Sequence[int]:
     return (
         connection.execute(
             select(Chunk.id)
-            .where(
-                Chunk.status == ChunkStatus.PENDING, or_(crashed, Chunk.attempts >= max_attempts)
-            )
+            .where(TRIED, or_(crashed, Chunk.attempts >= max_attempts))
             .order_by(Chunk.id)
             .limit(SLICE)
         )
