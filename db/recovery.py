@@ -19,7 +19,6 @@ from db.clock import now, seconds_from_now
 from db.models import HELD, TRIED, Chunk, Job, Worker
 from db.retry import adopt, take_back
 from db.rows import Rows, moment, result_rows
-from db.steering import end_unsent
 from db.workers import is_live
 
 if TYPE_CHECKING:
@@ -133,11 +132,6 @@ def release_lost(
         update(Chunk).where(*lost).values(status=ChunkStatus.PENDING, queued_at=None)
     )
     return released.rowcount
-
-
-def drop_cancelled(connection: Connection) -> int:
-    """Cancel a slice of the unfinished chunks of jobs that were cancelled or failed."""
-    return end_unsent(connection)
 
 
 def troubled(connection: Connection, max_attempts: int) -> Sequence[int]:

@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from core.types import JobStatus, Priority
-from db import chunks, jobs
-from tests.support.record import REQUEST, Record, grouped, uris
+from db import chunks, duties, jobs
+from tests.support.record import ANN, REQUEST, Record, grouped, uris
 
 if TYPE_CHECKING:
     from db.session import Database
@@ -29,7 +29,8 @@ def test_workers_do_not_see_a_job_before_it_is_whole(record: Record) -> None:
     assert (progress.status, progress.total, progress.pending) == (JobStatus.SUBMITTING, 2, 2)
     assert record.take(job) == []
     assert not record.database.write(jobs.close_if_done, job)
-    assert record.database.read(jobs.active_jobs) == []
+    assert record.database.read(duties.ended_jobs) == []
+    assert record.database.read(duties.below_window, REQUEST.queue, 9) == []
     assert record.database.write(jobs.seal, job, 2, 1)
     assert record.progress(job).status == JobStatus.QUEUED
     assert len(record.take(job)) == 1
@@ -136,3 +137,26 @@ def test_active_jobs_come_in_pages(record: Record) -> None:
     assert record.database.read(jobs.active_jobs, 0, 2) == [ids[0], ids[2]]
     assert record.database.read(jobs.active_jobs, ids[2], 2) == [ids[3], ids[4]]
     assert record.database.read(jobs.active_jobs, ids[4], 2) == []
+
+
+def test_a_sweep_finds_the_jobs_that_want_it(record: Record) -> None:
+    """Thousands of jobs may be active: it must not open a transaction for each."""
+    busy, idle, whole, elsewhere = (
+        record.job(*grouped(4, 1), request=replace(REQUEST, queue=queue))
+        for queue in ("a", "a", "a", "b")
+    )
+    for job, chunks_sent in ((busy, 2), (whole, 4)):
+        for sent in record.take(job, chunks_sent):
+            record.held(sent, ANN)
+    read = record.database.read
+    assert read(duties.active_queues) == ["a", "b"]
+    assert read(duties.below_window, "a", 4) == [idle, busy], (
+        "the emptiest first; not the whole one"
+    )
+    assert read(duties.below_window, "a", 2) == [idle]
+    assert read(duties.below_window, "b", 1) == [elsewhere]
+    record.change("UPDATE jobs SET status = 'paused' WHERE id = :id", id=idle)
+    assert read(duties.below_window, "a", 4) == [busy]
+    assert read(duties.ended_jobs) == []
+    record.change("UPDATE chunks SET status = 'done' WHERE job_id = :id", id=whole)
+    assert read(duties.ended_jobs) == [whole]
