@@ -157,7 +157,8 @@ def _look(app: Celery, backlog: recovery.Backlog, slack: float) -> tuple[datetim
         # kombu adds the prefix to the commands it uses itself; these are not among them.
         unacked, index = KEY_PREFIX + channel.unacked_key, KEY_PREFIX + channel.unacked_index_key
         last = client.lindex(KEY_PREFIX + list_key(backlog.queue, backlog.priority), -1)
-        tags = client.zrangebyscore(index, time.time() - slack, "+inf")
+        # Until then: a message that a worker took whose clock is days ahead is not held for days.
+        tags = client.zrangebyscore(index, time.time() - slack, time.time() + slack)
         held = client.hmget(unacked, tags) if tags else []
     chunks = {_headers(entry).get("chunk_id") for entry in held if entry}
     oldest = None if last is None else _moment(_headers(last).get("queued_at"))
