@@ -21,10 +21,11 @@ from redis.exceptions import (
     ReadOnlyError,
     RedisError,
     ResponseError,
+    TimeoutError,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 log = logging.getLogger("classyard.broker")
 
@@ -69,6 +70,10 @@ class Candid:
         except ResponseError as error:
             if isinstance(error, REFUSALS) or str(error).startswith("MISCONF"):
                 raise ConnectionError(f"Redis takes no writes: {error}") from error
+            raise
+        except TimeoutError:
+            if self.transport.in_haste():
+                self.transport.hang_up()
             raise
 
 
@@ -169,6 +174,8 @@ class Transport(redis.Transport):
 
     Channel = Channel
     hung_up = False
+    #: Whether one time-out is enough to give up: a worker that stops has no time for ten.
+    in_haste: Callable[[], bool] = staticmethod(lambda: False)
 
     def hang_up(self) -> None:
         """Let every command fail at once: each would wait for a server that does not answer."""

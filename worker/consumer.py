@@ -58,18 +58,26 @@ def make_consumer(keeper: Keeper) -> type[Consumer]:
                 callback=_each(state.maybe_shutdown, keeper.beat_if_due),
             )
             self.first_connection_attempt = False
+            connected.transport.in_haste = lambda: state.should_stop is not None
             return connected
+
+        def on_connection_error_after_connected(self, exc: Exception) -> None:
+            """Put back what can be, and let nobody wait for the lost line any more."""
+            transport = self.connection.transport
+            super().on_connection_error_after_connected(exc)
+            transport.hang_up()
 
         def stop(self) -> None:
             """Stop consuming, without a word to a Redis that does not answer: it may be hung."""
-            if self.connection is not None:
-                try:
-                    keeper.ping_broker()
-                except BrokerError as error:
-                    log.warning("leaving without Redis: %s", error)
-                    self.connection.transport.hang_up()
-                    if self.event_dispatcher is not None:
-                        self.event_dispatcher.connection.transport.hang_up()
+            teller = self.event_dispatcher
+            lines = [self.connection, teller.connection if teller else None]
+            try:
+                keeper.ping_broker()
+            except BrokerError as error:
+                log.warning("leaving without Redis: %s", error)
+                for line in lines:
+                    if line is not None:
+                        line.transport.hang_up()
             super().stop()
 
         def on_decode_error(self, message: Any, exc: Exception) -> None:

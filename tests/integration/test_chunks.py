@@ -93,6 +93,14 @@ def test_who_handed_a_chunk_back_cannot_finish_it_for_its_next_owner(
     assert record.complete(again, sent, other) == []
 
 
+def test_a_chunk_claimed_again_cannot_be_handed_back_for_the_first_time(record: Record) -> None:
+    (sent,) = record.take(record.job(uris(2)))
+    first, again = record.held(sent), record.held(sent)
+    assert (first.attempts, again.attempts) == (1, 2)
+    assert not record.database.write(chunks.hand_back, first, ANN, None)
+    assert record.complete(again, sent) == []
+
+
 def test_a_row_says_everything(record: Record) -> None:
     job = record.job(["stub://fail/http_4xx/a", "file:///b.jpg"], extra=True)
     record.work_off(job)
