@@ -137,6 +137,15 @@ def test_the_chunks_of_the_dead_are_sent_again(desk: Desk) -> None:
     assert record.chunk(two.id).status == "queued"
 
 
+def test_silence_is_no_death_for_who_was_silent_too(desk: Desk) -> None:
+    record = Record(desk.database)
+    (sent,) = record.take(record.job(uris(1)))
+    record.held(sent, BOB)  # who was never seen
+    assert sweep(desk.app, desk.database, desk.settings, spare_silent=True).dead == 0
+    assert record.chunk(sent.chunk_id).status == "running"
+    assert swept(desk)[0] == 1
+
+
 def test_a_job_whose_last_worker_died_before_closing_it_is_closed(desk: Desk) -> None:
     record = Record(desk.database)
     job = record.job(uris(2))
