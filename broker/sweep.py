@@ -6,6 +6,7 @@ Needs no worker: a timer in every worker's parent runs it, and so does a command
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,11 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from broker.app import BROKER_ERRORS, KEY_PREFIX, broker_error, list_key
 from broker.dispatch import Dispatcher
-from db import jobs, recovery, steering, workers
+from db import duties, jobs, recovery, steering, workers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from celery import Celery
 
     from core.settings import Settings
@@ -58,14 +57,16 @@ def sweep(
     Raises:
         BrokerError: if Redis cannot be read or written. What SQL alone can mend is mended by then.
     """
+    # Whoever sweeps gives no sign of life meanwhile: what is not done by then, the next sweep does.
+    until = time.monotonic() + settings.heartbeat
     dead = 0 if spare_silent else database.write(recovery.release_dead, settings.dead_after)
     resolved = _resolve(database, settings)
-    cancelled = database.write(recovery.drop_cancelled)
-    discarded = _discard_abandoned(database)
+    cancelled = _drop_cancelled(database)
+    discarded = _discard_abandoned(database, until)
     _stop_failing(database)
     closed = _close(database)
     lost = _release_lost(app, database, settings)
-    sent = _top_up(Dispatcher(app, database, settings))
+    sent = _top_up(Dispatcher(app, database, settings), until)
     if dead or lost:
         database.write(workers.count, "chunks_swept", dead + lost)
     database.write(workers.forget_dead)
@@ -76,7 +77,7 @@ def resolve_and_refill(app: Celery, database: Database, settings: Settings) -> N
     """Do the part of a sweep that follows the death of a worker's own child."""
     _resolve(database, settings)
     _close(database)
-    _top_up(Dispatcher(app, database, settings))
+    _top_up(Dispatcher(app, database, settings), time.monotonic() + settings.heartbeat)
 
 
 def _resolve(database: Database, settings: Settings) -> int:
@@ -84,17 +85,28 @@ def _resolve(database: Database, settings: Settings) -> int:
     return sum(database.write(recovery.resolve, chunk, settings.max_attempts) for chunk in troubled)
 
 
-def _discard_abandoned(database: Database) -> int:
+def _drop_cancelled(database: Database) -> int:
+    stopped = database.read(duties.stopped_jobs)
+    return sum(database.write(steering.end_unsent, job_id) for job_id in stopped)
+
+
+def _discard_abandoned(database: Database, until: float) -> int:
     abandoned = database.read(jobs.abandoned, ABANDONED_AFTER)
-    for job_id in abandoned:
-        discard(database, job_id)
-    return len(abandoned)
+    return sum(discard(database, job_id, ABANDONED_AFTER, until) for job_id in abandoned)
 
 
-def discard(database: Database, job_id: int) -> None:
-    """Delete a job that was never wholly submitted, a slice at a time."""
-    while not database.write(jobs.discard_slice, job_id):
+def discard(
+    database: Database, job_id: int, idle_seconds: float | None = None, until: float = math.inf
+) -> bool:
+    """Delete a job that was never wholly submitted, a slice at a time; False if it is not gone yet.
+
+    With `idle_seconds` only if its submitter went silent for so long; a whole one never.
+    """
+    if not database.write(jobs.give_up, job_id, idle_seconds):
+        return False
+    while not (gone := database.write(jobs.discard_slice, job_id)) and time.monotonic() < until:
         pass
+    return gone
 
 
 def _stop_failing(database: Database) -> None:
@@ -103,19 +115,20 @@ def _stop_failing(database: Database) -> None:
         database.write(steering.stop_if_failing, job_id, limit)
 
 
-def _active(database: Database) -> Iterator[int]:
-    after = 0
-    while page := database.read(jobs.active_jobs, after):
-        yield from page
-        after = page[-1]
-
-
 def _close(database: Database) -> int:
-    return sum(database.write(jobs.close_if_done, job_id) for job_id in _active(database))
+    ended = database.read(duties.ended_jobs)
+    return sum(database.write(jobs.close_if_done, job_id) for job_id in ended)
 
 
-def _top_up(dispatcher: Dispatcher) -> int:
-    return sum(dispatcher.top_up(job_id) for job_id in _active(dispatcher.database))
+def _top_up(dispatcher: Dispatcher, until: float) -> int:
+    sent = 0
+    for queue in dispatcher.database.read(duties.active_queues):
+        window = dispatcher.database.read(dispatcher.window, queue)
+        for job_id in dispatcher.database.read(duties.below_window, queue, window):
+            if time.monotonic() > until:
+                return sent
+            sent += dispatcher.top_up(job_id)
+    return sent
 
 
 def _release_lost(app: Celery, database: Database, settings: Settings) -> int:
@@ -144,7 +157,8 @@ def _look(app: Celery, backlog: recovery.Backlog, slack: float) -> tuple[datetim
         # kombu adds the prefix to the commands it uses itself; these are not among them.
         unacked, index = KEY_PREFIX + channel.unacked_key, KEY_PREFIX + channel.unacked_index_key
         last = client.lindex(KEY_PREFIX + list_key(backlog.queue, backlog.priority), -1)
-        tags = client.zrangebyscore(index, time.time() - slack, "+inf")
+        # Until then: a message that a worker took whose clock is days ahead is not held for days.
+        tags = client.zrangebyscore(index, time.time() - slack, time.time() + slack)
         held = client.hmget(unacked, tags) if tags else []
     chunks = {_headers(entry).get("chunk_id") for entry in held if entry}
     oldest = None if last is None else _moment(_headers(last).get("queued_at"))

@@ -21,10 +21,11 @@ from redis.exceptions import (
     ReadOnlyError,
     RedisError,
     ResponseError,
+    TimeoutError,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 log = logging.getLogger("classyard.broker")
 
@@ -41,17 +42,38 @@ class Candid:
     flaw of the command, which ends a worker; an outage it waits out.
     """
 
+    transport: Transport
+
+    def connect(self, *args: Any, **kwargs: Any) -> Any:
+        """Connect."""
+        self._require_hope()
+        return super().connect(*args, **kwargs)  # type: ignore[misc]
+
+    def send_packed_command(self, *args: Any, **kwargs: Any) -> Any:
+        """Send one command."""
+        self._require_hope()
+        return super().send_packed_command(*args, **kwargs)  # type: ignore[misc]
+
+    def _require_hope(self) -> None:
+        if self.transport.hung_up:
+            raise ConnectionError("Redis did not answer")
+
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
         """Read one answer.
 
         Raises:
             ConnectionError: also if the server takes no writes at present.
         """
+        self._require_hope()
         try:
             return super().read_response(*args, **kwargs)  # type: ignore[misc]
         except ResponseError as error:
             if isinstance(error, REFUSALS) or str(error).startswith("MISCONF"):
                 raise ConnectionError(f"Redis takes no writes: {error}") from error
+            raise
+        except TimeoutError:
+            if self.transport.in_haste():
+                self.transport.hang_up()
             raise
 
 
@@ -112,7 +134,9 @@ class Channel(redis.Channel):
         params: dict[str, Any] = super()._connparams(asynchronous)  # type: ignore[no-untyped-call]
         plain = params["connection_class"]
         # Last, so that a line that has a host keeps it.
-        params["connection_class"] = type(plain.__name__, (Candid, plain, Placeless), {})
+        params["connection_class"] = type(
+            plain.__name__, (Candid, plain, Placeless), {"transport": self.connection}
+        )
         return params
 
     def _brpop_read(self, **options: Any) -> bool:
@@ -149,6 +173,13 @@ class Transport(redis.Transport):
     """Drops entries that kombu could not make a message of."""
 
     Channel = Channel
+    hung_up = False
+    #: Whether one time-out is enough to give up: a worker that stops has no time for ten.
+    in_haste: Callable[[], bool] = staticmethod(lambda: False)
+
+    def hang_up(self) -> None:
+        """Let every command fail at once: each would wait for a server that does not answer."""
+        self.hung_up = True
 
     def _deliver(self, message: Any, queue: str) -> None:
         if flaw := _flaw(message):

@@ -8,7 +8,7 @@ from sqlalchemy import exists, select
 
 from core.types import ChunkStatus
 from db.clock import seconds_from_now
-from db.models import ACTIVE, Chunk, Job, Worker
+from db.models import ACTIVE, HELD, Chunk, Job, Worker
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -24,11 +24,12 @@ def takes_nothing(connection: Connection, worker: LiveWorker, seconds: float) ->
     """
     info, long_ago = worker.info, seconds_from_now(-seconds)
     waiting = exists().where(
+        HELD,
         Chunk.status == ChunkStatus.QUEUED,
         Chunk.queued_at < long_ago,
         Chunk.job_id.in_(select(Job.id).where(Job.queue == info.queue, Job.status.in_(ACTIVE))),
     )
-    holding = exists().where(Chunk.status == ChunkStatus.RUNNING, Chunk.worker == info.id)
+    holding = exists().where(HELD, Chunk.status == ChunkStatus.RUNNING, Chunk.worker == info.id)
     new = exists().where(Worker.id == info.id, Worker.started_at >= long_ago)
     if not connection.execute(select(waiting & ~holding & ~new)).scalar_one():
         return False

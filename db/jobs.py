@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import case, delete, exists, func, insert, select, update
+from sqlalchemy import and_, case, delete, exists, func, insert, or_, select, true, update
 
 from core.errors import UsageError
 from core.types import ChunkStatus, JobStatus, Priority, printable
@@ -17,7 +17,7 @@ from db.models import ACTIVE, OPEN, Chunk, Job
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection, Table
+    from sqlalchemy import ColumnElement, Connection, Table
 
 CHUNKS: Table = Chunk.__table__  # type: ignore[assignment]
 #: Rows deleted in one transaction, so that no one waits long for the lock.
@@ -100,12 +100,15 @@ def silence(connection: Connection, job_id: int) -> float:
 def add_chunks(connection: Connection, job_id: int, chunks: Sequence[NewChunk]) -> bool:
     """Insert chunks of a job being submitted; False if it no longer is (taken for abandoned)."""
     touched = connection.execute(
-        update(Job)
-        .where(Job.id == job_id, Job.status == JobStatus.SUBMITTING)
-        .values(touched_at=now())
+        update(Job).where(_being_submitted(job_id)).values(touched_at=now())
     )
     if touched.rowcount == 0:
         return False
+    there = exists().where(
+        Chunk.job_id == job_id, Chunk.status == ChunkStatus.PENDING, Chunk.seq == chunks[0].seq
+    )
+    if connection.execute(select(there)).scalar_one():
+        return True  # our own: the outcome of a first COMMIT was unknown
     columns = [
         CHUNKS.c.job_id, CHUNKS.c.seq, CHUNKS.c.size, CHUNKS.c.first_position, CHUNKS.c.uris,
         CHUNKS.c.extra, CHUNKS.c.digest, CHUNKS.c.status, CHUNKS.c.attempts, CHUNKS.c.ok,
@@ -130,7 +133,7 @@ def seal(connection: Connection, job_id: int, total: int, chunks: int, skipped: 
     """Make a wholly submitted job visible to workers; False if it was taken for abandoned."""
     sealed = connection.execute(
         update(Job)
-        .where(Job.id == job_id, Job.status == JobStatus.SUBMITTING)
+        .where(_being_submitted(job_id))
         .values(
             status=JobStatus.QUEUED,
             total=total,
@@ -139,11 +142,33 @@ def seal(connection: Connection, job_id: int, total: int, chunks: int, skipped: 
             touched_at=now(),
         )
     )
-    return sealed.rowcount == 1
+    if sealed.rowcount:
+        return True
+    # Only we seal it: a job that is past its submission is one whose first COMMIT had succeeded.
+    ours = exists().where(Job.id == job_id, Job.status != JobStatus.SUBMITTING)
+    return bool(connection.execute(select(ours)).scalar_one())
+
+
+def give_up(connection: Connection, job_id: int, idle_seconds: float | None = None) -> bool:
+    """Bar the submitter of a half-submitted job, which may then be discarded; False if it is whole.
+
+    With `idle_seconds` only if it went silent for so long: it may have just woken up.
+    """
+    silent = Job.touched_at < seconds_from_now(-idle_seconds) if idle_seconds else true()
+    barred = connection.execute(
+        update(Job)
+        .where(
+            Job.id == job_id,
+            Job.status == JobStatus.SUBMITTING,
+            or_(silent, Job.error.is_not(None)),
+        )
+        .values(error="given up while it was being submitted", key=None)
+    )
+    return barred.rowcount == 1
 
 
 def discard_slice(connection: Connection, job_id: int) -> bool:
-    """Delete a slice of a half-submitted job; True once the job itself is gone."""
+    """Delete a slice of a job that was given up; True once the job itself is gone."""
     doomed = select(Chunk.id).where(Chunk.job_id == job_id).limit(SLICE)
     gone = connection.execute(delete(Chunk).where(Chunk.id.in_(doomed.scalar_subquery())))
     if gone.rowcount:
@@ -164,6 +189,10 @@ def abandoned(connection: Connection, idle_seconds: float) -> Sequence[int]:
         .scalars()
         .all()
     )
+
+
+def _being_submitted(job_id: int) -> ColumnElement[bool]:
+    return and_(Job.id == job_id, Job.status == JobStatus.SUBMITTING, Job.error.is_(None))
 
 
 def close_if_done(connection: Connection, job_id: int) -> bool:

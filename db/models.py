@@ -18,7 +18,9 @@ from sqlalchemy import (
     String,
     Text,
     TypeDecorator,
+    and_,
     false,
+    literal_column,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -107,6 +109,12 @@ class Chunk(Base):
             sqlite_where=text("status IN ('queued', 'running')"),
             postgresql_where=text("status IN ('queued', 'running')"),
         ),
+        Index(
+            "ix_chunks_tried",
+            "id",
+            sqlite_where=text("status = 'pending' AND attempts >= 3"),
+            postgresql_where=text("status = 'pending' AND attempts >= 3"),
+        ),
         {"sqlite_autoincrement": True},
     )
 
@@ -142,6 +150,14 @@ class Chunk(Base):
     retry: Mapped[bool] = mapped_column(default=False, server_default=false())
     #: Images answered from a row that was there, without inference.
     reused: Mapped[int] = mapped_column(default=0, server_default="0")
+
+
+# Written out, not bound: SQLite uses a partial index only where it can see that all rows are in it, and
+# would else read every chunk, URIs and all, in each sweep.
+#: Chunks in Redis or in workers' hands.
+HELD = Chunk.status.in_((literal_column("'queued'"), literal_column("'running'")))
+#: Chunks that wait after three attempts or more.
+TRIED = and_(Chunk.status == literal_column("'pending'"), Chunk.attempts >= literal_column("3"))
 
 
 class Result(Base):

@@ -16,10 +16,9 @@ from core.types import ChunkStatus, Failure, digest, encode_uris
 from db.bulk import insert_rows
 from db.chunks import RESULTS
 from db.clock import now, seconds_from_now
-from db.models import Chunk, Job, Worker
+from db.models import HELD, TRIED, Chunk, Job, Worker
 from db.retry import adopt, take_back
 from db.rows import Rows, moment, result_rows
-from db.steering import end_unsent
 from db.workers import is_live
 
 if TYPE_CHECKING:
@@ -56,9 +55,7 @@ def release_dead(connection: Connection, dead_after: float) -> int:
 
 def holding_children(connection: Connection, worker: str) -> Sequence[int]:
     """Return the process ids of a worker's children that hold chunks or were to send them."""
-    held = select(Chunk.child).where(
-        Chunk.status.in_((ChunkStatus.QUEUED, ChunkStatus.RUNNING)), Chunk.worker == worker
-    )
+    held = select(Chunk.child).where(HELD, Chunk.worker == worker)
     return [child for child in connection.execute(held.distinct()).scalars() if child is not None]
 
 
@@ -72,7 +69,7 @@ def release_children(connection: Connection, worker: str, dead: Collection[int])
 def _release(connection: Connection, condition: ColumnElement[bool], why: str) -> int:
     released = connection.execute(
         update(Chunk)
-        .where(Chunk.status == ChunkStatus.RUNNING, condition)
+        .where(HELD, Chunk.status == ChunkStatus.RUNNING, condition)
         .values(
             status=ChunkStatus.PENDING,
             error_code=Code.WORKER_CRASH.value,
@@ -93,7 +90,7 @@ def _unsend(connection: Connection, condition: ColumnElement[bool]) -> int:
     """
     unsent = connection.execute(
         update(Chunk)
-        .where(Chunk.status == ChunkStatus.QUEUED, condition)
+        .where(HELD, Chunk.status == ChunkStatus.QUEUED, condition)
         .values(status=ChunkStatus.PENDING, worker=None, child=None, queued_at=None)
     )
     return unsent.rowcount
@@ -103,7 +100,7 @@ def backlogs(connection: Connection) -> Sequence[Backlog]:
     """Return the Redis lists in which chunks should be waiting."""
     rows = connection.execute(
         select(Job.queue, Job.priority)
-        .where(Job.id.in_(select(Chunk.job_id).where(Chunk.status == ChunkStatus.QUEUED)))
+        .where(Job.id.in_(select(Chunk.job_id).where(HELD, Chunk.status == ChunkStatus.QUEUED)))
         .distinct()
     )
     return [Backlog(row.queue, row.priority) for row in rows]
@@ -120,6 +117,7 @@ def release_lost(
     between marking a chunk queued and sending it, which several senders do in any order.
     """
     lost = [
+        HELD,
         Chunk.status == ChunkStatus.QUEUED,
         Chunk.queued_at < seconds_from_now(-slack),
         Chunk.job_id.in_(
@@ -136,20 +134,13 @@ def release_lost(
     return released.rowcount
 
 
-def drop_cancelled(connection: Connection) -> int:
-    """Cancel a slice of the unfinished chunks of jobs that were cancelled or failed."""
-    return end_unsent(connection)
-
-
 def troubled(connection: Connection, max_attempts: int) -> Sequence[int]:
     """Return the pending chunks that crashed too often, or failed too often otherwise."""
     crashed = and_(Chunk.error_code == Code.WORKER_CRASH, Chunk.attempts >= SPLIT_AT)
     return (
         connection.execute(
             select(Chunk.id)
-            .where(
-                Chunk.status == ChunkStatus.PENDING, or_(crashed, Chunk.attempts >= max_attempts)
-            )
+            .where(TRIED, or_(crashed, Chunk.attempts >= max_attempts))
             .order_by(Chunk.id)
             .limit(SLICE)
         )

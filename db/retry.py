@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, case, delete, func, insert, select, update
 
+from core.errors import JobStatusError
 from core.types import ChunkStatus, JobStatus, ResultStatus, digest, encode_uris
 from db.clock import now
 from db.models import ACTIVE, Chunk, Job, Result
+from db.prune import PARTLY
 from db.steering import move, under_way
 
 if TYPE_CHECKING:
@@ -46,6 +48,9 @@ def retry_slice(
         NoSuchJobError, JobStatusError: if the job is paused or still being submitted.
     """
     move(connection, job_id, RETRYABLE, touched_at=now())  # takes the lock; changes nothing yet
+    if connection.execute(select(Job.error).where(Job.id == job_id)).scalar_one() == PARTLY:
+        # It would close as completed, without the rows that are gone.
+        raise JobStatusError(f"job {job_id} is {PARTLY}")
     rows = _failed_rows(connection, job_id, codes, after, size)
     if not rows:
         return Retried(0, after)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import case, func, select, update
+from sqlalchemy import case, exists, func, select, update
 
 from core.errorlimit import parse_error_limit
 from core.errors import JobStatusError, NoSuchJobError
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 SLICE = 2000
 #: Jobs that can be stopped.
 STOPPABLE = (*ACTIVE, JobStatus.PAUSED)
-_UNSENT = (ChunkStatus.PENDING, ChunkStatus.QUEUED)
+#: Jobs that were stopped, and their chunks that never start.
+STOPPED = (JobStatus.CANCELLED, JobStatus.FAILED)
+UNSENT = (ChunkStatus.PENDING, ChunkStatus.QUEUED)
 
 
 def cancel(connection: Connection, job_id: int) -> None:
@@ -60,23 +62,21 @@ def resume(connection: Connection, job_id: int) -> None:
     _recall(connection, job_id)
 
 
-def end_unsent(connection: Connection, job_id: int | None = None) -> int:
-    """End up to `SLICE` waiting chunks of jobs that were stopped; return how many there were.
+def end_unsent(connection: Connection, job_id: int) -> int:
+    """End up to `SLICE` waiting chunks of a job that was stopped; return how many there were.
 
     A chunk of a retry leaves its images failed as they were; any other is cancelled.
     """
-    stopped = select(Job.id).where(Job.status.in_((JobStatus.CANCELLED, JobStatus.FAILED)))
-    if job_id is not None:
-        stopped = stopped.where(Job.id == job_id)
+    stopped = exists().where(Job.id == job_id, Job.status.in_(STOPPED))
     chosen = (
         select(Chunk.id)
-        .where(Chunk.job_id.in_(stopped), Chunk.status.in_(_UNSENT))
+        .where(Chunk.job_id == job_id, Chunk.status.in_(UNSENT), stopped)
         .limit(SLICE)
         .with_for_update(skip_locked=True)
     )
     ended = connection.execute(
         update(Chunk)
-        .where(Chunk.id.in_(chosen.scalar_subquery()), Chunk.status.in_(_UNSENT))
+        .where(Chunk.id.in_(chosen.scalar_subquery()), Chunk.status.in_(UNSENT))
         .values(
             status=case((Chunk.retry, ChunkStatus.DONE), else_=ChunkStatus.CANCELLED),
             failed=case((Chunk.retry, Chunk.size), else_=0),

@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from core.types import ChunkStatus
 from db.clock import now, seconds_between, seconds_from_now
-from db.models import Chunk, Counter, Worker
+from db.models import HELD, Chunk, Counter, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +65,7 @@ def leave(connection: Connection, worker_id: str) -> None:
     """Forget a worker that stopped in good order: what it marked as queued, it sent."""
     connection.execute(
         update(Chunk)
-        .where(Chunk.status == ChunkStatus.QUEUED, Chunk.worker == worker_id)
+        .where(HELD, Chunk.status == ChunkStatus.QUEUED, Chunk.worker == worker_id)
         .values(worker=None, child=None)
     )
     strike_off(connection, worker_id)

@@ -151,7 +151,7 @@ def _existing(database: Database, key: str) -> Submission | None:
         if status != JobStatus.SUBMITTING:
             return Submission(job_id, database.read(queries.progress, job_id).total, existing=True)
         if database.read(jobs.silence, job_id) > SILENT_SECONDS:
-            discard(database, job_id)
+            discard(database, job_id, SILENT_SECONDS)
         else:
             time.sleep(0.2)
     return None

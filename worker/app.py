@@ -22,7 +22,7 @@ from core.tracing import TRACEPARENT
 from db.chunks import DUPLICATE
 from db.session import open_database
 from worker.child import ChildProcess, Stop
-from worker.consumer import make_consumer
+from worker.consumer import ImpatientDispatcher, make_consumer
 from worker.exporting import open_exporting
 from worker.identity import describe, slots_for
 from worker.keeper import Keeper
@@ -57,6 +57,7 @@ def make_worker_app(settings: Settings) -> Celery:
     record = open_database(settings.database, forks=True, tries=1)
     keeper = Keeper(make_app(settings, patient=False), record, settings, info, exporting)
     app.conf.worker_consumer = make_consumer(keeper)
+    app.events.dispatcher_cls = ImpatientDispatcher
     _add_task(app, child)
     app.finalize()
     for builtin in [name for name in app.tasks if name != CLASSIFY]:
@@ -66,6 +67,7 @@ def make_worker_app(settings: Settings) -> Celery:
     signals.worker_process_init.connect(child.start, weak=False)
     signals.worker_process_shutdown.connect(child.end, weak=False)
     signals.worker_shutting_down.connect(lambda **_: stop.begin(settings.grace), weak=False)
+    signals.worker_shutting_down.connect(lambda **_: keeper.stop_sweeping(), weak=False)
     # After the pool: a worker that left while its children finish would be taken for dead.
     signals.worker_shutdown.connect(lambda **_: keeper.depart(), weak=False)
     for refused in (signals.task_unknown, signals.task_rejected):

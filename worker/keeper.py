@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import DBAPIError
 
+from broker.app import ping
 from broker.sweep import resolve_and_refill, sweep
 from core.errors import ClassyardError
 from db import notices, recovery, workers
@@ -61,6 +62,7 @@ class Keeper:
         self._courier: subprocess.Popen[bytes] | None = None
         # While the children finish, Celery runs the timers in a thread beside the one that stops.
         self._turn = threading.RLock()
+        self._stopping = False
         self._departed = False
 
     def arrive(self) -> None:
@@ -95,6 +97,18 @@ class Keeper:
         if time.monotonic() >= self._next_beat:
             self._guarded(self._beat)
 
+    def ping_broker(self) -> None:
+        """Check that Redis answers.
+
+        Raises:
+            BrokerError: if it does not.
+        """
+        ping(self._app)
+
+    def stop_sweeping(self) -> None:
+        """Leave sweeps to others from now on: nobody shall wait for one that waits for Redis."""
+        self._stopping = True
+
     def depart(self) -> None:
         """Leave the workers' table, so that nobody waits for us to be declared dead."""
         with self._turn:
@@ -128,6 +142,8 @@ class Keeper:
         resolve_and_refill(self._app, self._database, self._settings)
 
     def _sweep(self) -> None:
+        if self._stopping:
+            return
         live = self._database.read(workers.live_count, self._settings.dead_after)
         if random.random() * live > SWEEPERS:  # noqa: S311
             return

@@ -40,6 +40,8 @@ P = ParamSpec("P")
 
 #: Jobs whose terms a child remembers.
 MOST_TERMS = 64
+#: A child looks for too many errors for no more than one part in so many of its time.
+JUDGING = 20
 
 
 class StoppingError(Exception):
@@ -71,6 +73,7 @@ class Runtime:
         self._stop = stop
         self._telemetry = telemetry
         self._terms: OrderedDict[int, Terms] = OrderedDict()
+        self._judge_from = 0.0
 
     def process(self, message: ChunkMessage, delivery: Delivery) -> str:
         """Claim, classify and record one chunk; return how it ended.
@@ -209,9 +212,7 @@ class Runtime:
 
     def _go_on(self, terms: Terms, following: list[Outgoing]) -> None:
         """Send the job's next chunk, or close the job after its last one, or stop it for its errors."""
-        if terms.error_limit and self._write(
-            steering.stop_if_failing, terms.job_id, terms.error_limit
-        ):
+        if terms.error_limit and self._stop_if_failing(terms, last=not following):
             self._write(steering.end_unsent, terms.job_id)
             return
         if not following:
@@ -222,6 +223,15 @@ class Runtime:
         except BrokerError as error:
             # The chunk at hand is recorded; the next one is pending again and the sweep sends it.
             log.warning("%s", error, extra={"action": "dispatch_failed", "job_id": terms.job_id})
+
+    def _stop_if_failing(self, terms: Terms, *, last: bool) -> bool:
+        """Stop a job with too many errors, which means to add up its chunks: not after each of many."""
+        started = time.monotonic()
+        if not last and started < self._judge_from:
+            return False
+        stopped = self._write(steering.stop_if_failing, terms.job_id, terms.error_limit)
+        self._judge_from = started + JUDGING * (time.monotonic() - started)
+        return stopped
 
 
 def _failure(error: Exception) -> Failure:

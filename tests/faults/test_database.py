@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import resource
 import sqlite3
 import threading
@@ -14,6 +15,8 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
+from db.session import open_database
+from producer.submit import Desk
 from tests.faults.lab import DEFAULT
 from tests.faults.rows import postgresql, sqlite
 from tests.faults.servers import PostgreSQLServer, Proxy
@@ -166,6 +169,31 @@ def test_f19_the_answer_to_commit_is_lost(lab: Lab, rounds: Callable[[int, int],
         proxy.close()
     assert proxy.cuts >= n / 2
     lab.verdict("F19", proxy.cuts, "line cut after COMMIT was sent, before its answer")
+
+
+@pytest.mark.faults_full
+@postgresql
+def test_f19_the_answer_to_a_submitters_commit_is_lost(lab: Lab) -> None:
+    """Each of its commits in turn: nothing twice, nothing gone, and no job that only looks whole."""
+    url = make_url(lab.settings.database)
+    proxy = Proxy(Path(str(url.query["host"])) / ".s.PGSQL.5432")
+    through = url.set(host="127.0.0.1", port=proxy.port, query={})
+    lab.workers(1)
+    direct, number, cuts = lab.desk, 0, 0
+    try:
+        while cuts == number:
+            number, commits = number + 1, itertools.count(1)
+            proxy.cut = lambda sent, at=number, seen=commits: b"COMMIT" in sent and next(seen) == at
+            database = open_database(through.render_as_string(hide_password=False))
+            lab.desk = Desk(direct.app, database, lab.settings)
+            lab.put(lab.naps(80, 0.001), chunk_size=1)  # three slices
+            database.close()
+            cuts = proxy.cuts
+    finally:
+        lab.desk = direct
+        proxy.close()
+    assert cuts > 6
+    lab.verdict("F19s", cuts, "line cut after each of a submitter's COMMITs, before its answer")
 
 
 @pytest.mark.faults_full

@@ -173,58 +173,6 @@ def test_f5_a_zombies_late_commit_is_discarded(lab: Lab, rounds: Callable[[int, 
     assert lab.counter("commits_discarded") >= n / 2  # the others were frozen between two chunks
 
 
-@first_postgresql
-def test_f14_a_rolling_restart_burns_no_attempts(
-    lab: Lab, rounds: Callable[[int, int], int]
-) -> None:
-    n = rounds(1, 20)
-    lab.workers(2)
-    for number in range(n):
-        lab.keep_busy()
-        leaving = lab.processes[number]
-        lab.until(lambda leaving=leaving: lab.held(leaving), what="a chunk in work")
-        with lab.timed():
-            assert leaving.stop(seconds=120) == 0
-        lab.workers(1)
-    found = lab.verdict("F14", n, "SIGTERM, one worker after the other; recovery: exit")
-    assert found.extra == 0
-
-
-@pytest.mark.faults_full
-def test_f14_a_long_chunk_is_handed_back_within_the_grace_time(
-    lab: Lab, rounds: Callable[[int, int], int]
-) -> None:
-    n = rounds(1, 5)
-    lab.put(lab.naps(200, 0.3), chunk_size=100)  # half a minute
-    for _ in range(n):
-        [leaving] = lab.workers(1)
-        lab.until(lambda leaving=leaving: lab.held(leaving), what="a chunk in work")
-        with lab.timed():
-            assert leaving.stop(seconds=120) == 0
-        assert lab.recoveries[-1] < lab.settings.grace + 30
-        assert not lab.sql("SELECT 1 FROM chunks WHERE status = 'running' OR attempts > 0")
-    lab.workers(1)
-    assert lab.verdict("F14g", n, "SIGTERM in a chunk longer than GRACE; recovery: exit").extra == 0
-
-
-@pytest.mark.faults_full
-@pytest.mark.parametrize("signals", [(signal.SIGQUIT,), (signal.SIGINT, signal.SIGINT)])
-def test_f15_a_cold_stop_loses_nothing(
-    lab: Lab, signals: tuple[int, ...], rounds: Callable[[int, int], int]
-) -> None:
-    n = rounds(1, 20)
-    for _ in range(n):
-        lab.keep_busy()
-        [victim] = lab.workers(1)
-        lab.until(lambda victim=victim: lab.held(victim), what="a chunk in work")
-        for signum in signals:
-            victim.process.send_signal(signum)
-            time.sleep(0.3)
-        victim.process.wait(120)
-    lab.workers(1)
-    lab.verdict("F15", n, "SIGQUIT" if len(signals) == 1 else "SIGINT twice")
-
-
 @first_sqlite
 @pytest.mark.parametrize("kind", ["segv", pytest.param("crash", marks=pytest.mark.faults_full)])
 def test_f16_a_picture_that_kills_its_worker_is_found(

@@ -78,6 +78,29 @@ def test_the_same_finish_twice_writes_once(record: Record) -> None:
     assert len(record.rows(job)) == 2
 
 
+@pytest.mark.parametrize("other", [Owner(BOB.worker, ANN.child), Owner(ANN.worker, ANN.child + 1)])
+def test_who_handed_a_chunk_back_cannot_finish_it_for_its_next_owner(
+    record: Record, other: Owner
+) -> None:
+    """A stop counts no attempt, so the next owner's number of attempts is the same."""
+    (sent,) = record.take(record.job(uris(2)))
+    late = record.held(sent)
+    assert record.database.write(chunks.hand_back, late, ANN, None)
+    again = record.held(sent, other)
+    assert again.attempts == late.attempts
+    assert record.complete(late, sent) is None
+    assert not record.database.write(chunks.hand_back, late, ANN, None)
+    assert record.complete(again, sent, other) == []
+
+
+def test_a_chunk_claimed_again_cannot_be_handed_back_for_the_first_time(record: Record) -> None:
+    (sent,) = record.take(record.job(uris(2)))
+    first, again = record.held(sent), record.held(sent)
+    assert (first.attempts, again.attempts) == (1, 2)
+    assert not record.database.write(chunks.hand_back, first, ANN, None)
+    assert record.complete(again, sent) == []
+
+
 def test_a_row_says_everything(record: Record) -> None:
     job = record.job(["stub://fail/http_4xx/a", "file:///b.jpg"], extra=True)
     record.work_off(job)

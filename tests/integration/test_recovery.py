@@ -10,7 +10,7 @@ import pytest
 
 from core.errors import Code
 from core.types import Failure, Priority, digest, encode_uris
-from db import chunks, jobs, recovery, workers
+from db import chunks, duties, jobs, recovery, steering, workers
 from db.recovery import Backlog
 from tests.support.record import ANN, BOB, Record, grouped, uris, with_priority
 
@@ -245,7 +245,9 @@ def test_what_was_left_of_a_cancelled_job_is_cancelled(record: Record) -> None:
     sent = record.take(job, 2)
     claimed = record.held(sent[0])
     record.change("UPDATE jobs SET status = 'cancelled' WHERE id = :id", id=job)
-    assert record.database.write(recovery.drop_cancelled) == 2
+    assert record.database.read(duties.stopped_jobs) == [job]
+    assert record.database.write(steering.end_unsent, job) == 2
+    assert record.database.read(duties.stopped_jobs) == []
     # What runs may finish: its rows are good.
     assert record.complete(claimed, sent[0]) == []
     progress = record.progress(job)

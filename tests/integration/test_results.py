@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import text
 
-from core.errors import ClassyardError, UsageError
+from core.errors import ClassyardError, JobStatusError, UsageError
 from core.types import ChunkStatus, JobStatus, ResultStatus
 from db.prune import prune_slice
 from db.results import ResultFilter, failures_by_code, stream_results
+from db.retry import retry_slice
 from producer.answers import answer, uncertain
 from producer.diff import diff
 from producer.export import Format, read_layout, write_rows
@@ -293,6 +294,19 @@ def test_prune_deletes_old_ended_jobs_and_nothing_else(
     for job in kept:
         assert [count(database, table, job) for table in ("jobs", "chunks", "results")] == [1, 1, 5]
     assert prune(database, later) == []
+
+
+def test_a_job_that_is_being_pruned_is_not_opened_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would close as completed, though rows are gone."""
+    monkeypatch.setattr("db.prune.SLICE", 2)
+    later = AT + timedelta(days=1)
+    job = add_job(database, IMAGES, status=JobStatus.COMPLETED_WITH_ERRORS)
+    assert not database.write(prune_slice, job, later)
+    with pytest.raises(JobStatusError, match="being pruned"):
+        database.write(retry_slice, job, None, -1, 10)
+    assert [found.job_id for found in prune(database, later)] == [job]
 
 
 def test_prune_lets_a_job_alone_that_was_opened_again(database: Database) -> None:

@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 
 from core.errors import Code, JobStatusError
 from core.types import Failure, JobStatus
-from db import chunks, jobs, recovery, retry, steering
+from db import chunks, duties, jobs, recovery, retry, steering
 from db.chunks import Claim, Outgoing, Owner
 from tests.support.record import LABELS, Record
 from worker.stub import expected
@@ -177,7 +177,8 @@ class Yard(RuleBasedStateMachine):
         self.do(recovery.release_dead, 35)
         for chunk_id in self.record.database.read(recovery.troubled, MOST_ATTEMPTS):
             self.do(recovery.resolve, chunk_id, MOST_ATTEMPTS)
-        self.do(recovery.drop_cancelled)
+        for job in self.record.database.read(duties.stopped_jobs):
+            self.do(steering.end_unsent, job)
         oldest = min((sent.queued_at for sent in self.messages), default=None)
         unacknowledged = {held.sent.chunk_id for held in self.held}
         for backlog in self.record.database.read(recovery.backlogs):

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from core.errorlimit import parse_error_limit
 from core.errors import Code, JobStatusError, NoSuchJobError, UsageError
 from core.types import Classification, Failure, JobStatus
-from db import chunks, jobs, recovery, steering
+from db import chunks, duties, jobs, recovery, steering
 from db import retry as retry_images
 from db.models import Notice
 from tests.support.record import ANN, LABELS, REQUEST, Record, grouped
@@ -167,7 +167,9 @@ def test_cancelled_chunks_never_start_and_a_dead_workers_chunk_ends_too(record: 
     check(record, job)
     assert record.progress(job).pending == 2  # the other running chunk: its worker is dead
     record.database.write(recovery.release_dead, 30)
-    record.database.write(recovery.drop_cancelled)
+    assert record.database.read(duties.stopped_jobs) == [job]
+    record.database.write(steering.end_unsent, job)
+    assert record.database.read(duties.stopped_jobs) == []
     held = record.progress(job)
     assert (held.ok, held.cancelled, held.pending) == (2, 10, 0)
     assert orphan.chunk_id == second.chunk_id
@@ -224,7 +226,9 @@ def test_too_many_errors_stop_a_job_once(record: Record) -> None:
         answer(record, record.held(sent), sent, failing)
         assert record.database.write(stop, job, sent.terms.error_limit) is expected
     assert not record.database.write(stop, job, "1")
-    record.database.write(recovery.drop_cancelled)
+    assert record.database.read(duties.stopped_jobs) == [job]
+    record.database.write(steering.end_unsent, job)
+    assert record.database.read(duties.stopped_jobs) == []
     held = record.progress(job)
     assert (held.status, held.failed, held.cancelled) == (JobStatus.FAILED, 3, 4)
     assert held.error == "stopped: 3 of 4 images failed, --max-errors is 1"

@@ -108,6 +108,21 @@ def test_a_message_in_a_workers_hands_is_not_lost(desk: Desk) -> None:
         assert swept(desk) == (0, 1, 1), "acknowledged and neither claimed nor done: lost"
 
 
+def test_a_message_that_a_worker_from_the_future_took_is_not_held_until_then(desk: Desk) -> None:
+    """It died before it claimed the chunk; its clock was a day ahead."""
+    record = Record(desk.database)
+    job = record.job(uris(1))
+    desk.dispatcher.top_up(job)
+    with desk.app.connection_for_read() as connection:
+        message = Queue("classyard")(connection.default_channel).get(no_ack=False)
+        assert message is not None
+        with redis_of(desk) as client:
+            index = "classyard:unacked_index"
+            assert client.zincrby(index, 86_400, client.zrange(index, 0, 0)[0])
+        age(record)
+        assert swept(desk) == (0, 1, 1)
+
+
 def test_the_chunks_of_the_dead_are_sent_again(desk: Desk) -> None:
     record = Record(desk.database)
     job = record.job(*grouped(6, 2))
@@ -120,6 +135,15 @@ def test_the_chunks_of_the_dead_are_sent_again(desk: Desk) -> None:
     assert swept(desk) == (1, 0, 1), "BOB was never seen: dead"
     assert record.chunk(one.id).status == "running"
     assert record.chunk(two.id).status == "queued"
+
+
+def test_silence_is_no_death_for_who_was_silent_too(desk: Desk) -> None:
+    record = Record(desk.database)
+    (sent,) = record.take(record.job(uris(1)))
+    record.held(sent, BOB)  # who was never seen
+    assert sweep(desk.app, desk.database, desk.settings, spare_silent=True).dead == 0
+    assert record.chunk(sent.chunk_id).status == "running"
+    assert swept(desk)[0] == 1
 
 
 def test_a_job_whose_last_worker_died_before_closing_it_is_closed(desk: Desk) -> None:
