@@ -84,17 +84,18 @@ def raw(model: str, models: Path, batch: int, count: int) -> Callable[[], int]:
     return work
 
 
-def decoding(model: str, models: Path, paths: Sequence[Path]) -> Callable[[], int]:
-    """Prepare the decode stage alone: one process per core, so that none waits for another."""
+def decoding(model: str, models: Path, paths: Sequence[Path], runs: int) -> Samples:
+    """Measure the decode stage alone: one process per core, so that none waits for another."""
     cores = len(os.sched_getaffinity(0))
-    pool = ProcessPoolExecutor(cores, get_context("spawn"), _open_decoder)
     parts = [paths[part::cores] for part in range(cores)]
     decode_all = partial(_decode_all, model, models)
+    with ProcessPoolExecutor(cores, get_context("spawn"), _open_decoder) as pool:
 
-    def work() -> int:
-        return sum(pool.map(decode_all, parts))
+        def rate() -> float:
+            start = time.perf_counter()
+            return sum(pool.map(decode_all, parts)) / (time.perf_counter() - start)
 
-    return work
+        return _samples(rate, runs)
 
 
 def _open_decoder() -> None:
@@ -148,8 +149,7 @@ def main() -> None:
         with contender(raw, model, models, options.batch_size, count) as rate:
             of_model = _samples(rate, runs)
         say(f"{model}: decoding alone")
-        with contender(decoding, model, models, paths) as rate:
-            of_decoding = _samples(rate, runs)
+        of_decoding = decoding(model, models, paths, runs)
         say(f"{model}: 16 bits against 32")
         with ProcessPoolExecutor(1, get_context("spawn")) as aside:
             apart = aside.submit(difference, model, models, paths[:256]).result()

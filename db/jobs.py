@@ -102,8 +102,8 @@ def add_chunks(connection: Connection, job_id: int, chunks: Sequence[NewChunk]) 
     touched = connection.execute(
         update(Job).where(_being_submitted(job_id)).values(touched_at=now())
     )
-    if touched.rowcount == 0:
-        return False
+    if touched.rowcount == 0 or not chunks:
+        return touched.rowcount == 1
     there = exists().where(
         Chunk.job_id == job_id, Chunk.status == ChunkStatus.PENDING, Chunk.seq == chunks[0].seq
     )

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from fcntl import LOCK_EX, LOCK_NB, LOCK_UN, lockf
 from mmap import mmap
 from struct import pack_into, unpack_from
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
@@ -31,7 +32,7 @@ class Board:
     """Turns and slots per host, for all threads of this process and of those forked from it."""
 
     def __init__(self) -> None:
-        self._file = os.memfd_create("classyard-hosts", os.MFD_CLOEXEC)
+        self._file = _open_nameless()
         os.truncate(self._file, _PLACES * _WIDTH)  # pages that are never touched take no memory
         self._moments = mmap(self._file, _PLACES * _WIDTH)
         # Record locks belong to processes; between its threads each process decides itself.
@@ -105,6 +106,14 @@ class Board:
 
     def _write(self, host: str, following: float, silent: float) -> None:
         pack_into(_ENTRY, self._moments, _place(host) * _WIDTH, following, silent)
+
+
+def _open_nameless() -> int:
+    """Return a file that is nowhere to be found and goes with its last user."""
+    if hasattr(os, "memfd_create"):  # on a full disk a page of any other file could not be written
+        return os.memfd_create("classyard-hosts", os.MFD_CLOEXEC)
+    with TemporaryFile() as file:
+        return os.dup(file.fileno())
 
 
 def _place(host: str) -> int:
