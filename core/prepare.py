@@ -34,7 +34,10 @@ ServingEngine = Literal["litert", "keras"]
 
 
 def serving_engine(settings: Settings) -> ServingEngine:
-    """Return the engine that `CLASSYARD_ENGINE` means on this machine."""
+    """Return what `CLASSYARD_ENGINE` means on this machine: which kind of network is prepared.
+
+    OpenVINO runs what was converted for LiteRT.
+    """
     if settings.engine == "keras" or (settings.engine == "auto" and usable_gpus()):
         return "keras"
     return "litert"
@@ -76,6 +79,19 @@ def require_worker() -> None:
         )
 
 
+def require_engine(settings: Settings) -> None:
+    """Refuse an engine that is not installed.
+
+    Raises:
+        ClassyardError: saying what to install.
+    """
+    require_worker()
+    if settings.engine == "openvino" and find_spec("openvino") is None:
+        raise ClassyardError(
+            "CLASSYARD_ENGINE=openvino needs OpenVINO: pip install 'classyard[openvino]'"
+        )
+
+
 def prepare_model(
     spec: ModelSpec, settings: Settings, *, again: bool = False, embeddings: bool = False
 ) -> ModelSpec:
@@ -97,7 +113,7 @@ def prepare_model(
     """
     if settings.engine == "stub":
         return spec
-    require_worker()
+    require_engine(settings)
     if embeddings:
         check_embeddings(spec)
     if spec.members:
@@ -122,7 +138,7 @@ def examine_model(spec: ModelSpec, settings: Settings) -> list[str]:
     """
     if settings.engine == "stub":
         return []
-    require_worker()
+    require_engine(settings)
     return _run_preparation(spec, settings, remarks=True)
 
 

@@ -18,7 +18,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from core.errors import SettingsError
 from core.limits import FetchLimits, ImageLimits
 
-EngineName = Literal["auto", "litert", "keras", "stub"]
+EngineName = Literal["auto", "litert", "openvino", "keras", "stub"]
 Precision = Literal["single", "half"]
 LogFormat = Literal["console", "json"]
 TraceTarget = Literal["off", "console", "otlp"]
@@ -62,13 +62,13 @@ class Settings(BaseSettings):
     )
 
     # The worker
-    engine: EngineName = Field("auto", description="auto, litert, keras or stub")
+    engine: EngineName = Field("auto", description="auto, litert, openvino, keras or stub")
     concurrency: int = Field(
         0, ge=0, description="Child processes; 0 or auto: one per core, or some per GPU"
     )
     queue: str = Field("classyard", description="Queue that jobs are sent to and workers serve")
     precision: Precision = Field(
-        "single", description="Arithmetic on GPUs: single (32 bits) or half (16 bits)"
+        "single", description="Arithmetic on GPUs and of openvino: single (32 bits) or half (16)"
     )
     batch_size: int = Field(0, ge=0, description="Most images in one model call; 0: the engine's")
     decode_threads: int = Field(

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from broker.app import CLASSIFY, make_app
 from core.errors import ClassyardError
 from core.modelspec import read_model
-from core.prepare import prepare_model
+from core.prepare import prepare_model, require_engine
 from core.settings import Settings, read_settings
 from core.tracing import TRACEPARENT
 from db.chunks import DUPLICATE
@@ -44,8 +44,9 @@ def make_worker_app(settings: Settings) -> Celery:
     """Return the Celery app with the one task, the parent's timers and the children's start.
 
     Raises:
-        ClassyardError: if a model to preload cannot be served here.
+        ClassyardError: if a model to preload cannot be served here, or the engine is not installed.
     """
+    require_engine(settings)
     app = make_app(settings)
     slots = slots_for(settings)
     app.conf.worker_concurrency = slots

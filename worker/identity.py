@@ -52,7 +52,8 @@ def describe(settings: Settings, slots: int) -> WorkerInfo:
     """Return a new worker's description; its id is never used again."""
     place = here()
     gpus = usable_gpus()
-    engine = "stub" if settings.engine == "stub" else serving_engine(settings)
+    told = settings.engine in {"stub", "openvino"}
+    engine = settings.engine if told else serving_engine(settings)
     return WorkerInfo(
         id=f"{place.prefix}{os.getpid()}:{uuid4().hex[:8]}",
         host=place.host,

@@ -27,7 +27,7 @@ from producer.yard import open_desk, worker_command
 def worker(
     concurrency: ConcurrencyOption = None,
     engine: Annotated[
-        str | None, typer.Option("--engine", help="auto, litert, keras or stub.")
+        str | None, typer.Option("--engine", help="auto, litert, openvino, keras or stub.")
     ] = None,
     queue: Annotated[str | None, typer.Option("--queue", "-q", help="Queue to serve.")] = None,
     preload: Annotated[

@@ -119,12 +119,14 @@ def test_two_workers_and_small_chunks_answer_the_same(
     second.stop()
 
 
+@pytest.mark.parametrize("engine", ["keras", "openvino"])
 def test_another_engine_and_its_batches_answer_the_same(
-    digits_yard: Yard, queued: dict[str, Any], held_out: Path
+    digits_yard: Yard, queued: dict[str, Any], held_out: Path, engine: str
 ) -> None:
-    settings = {"CLASSYARD_QUEUE": "batches", "CLASSYARD_ENGINE": "keras"}
+    settings = {"CLASSYARD_QUEUE": engine, "CLASSYARD_ENGINE": engine}
     digits_yard.worker(CLASSYARD_CONCURRENCY="1", CLASSYARD_BATCH_SIZE="8", **settings)
     same(queued, answers(digits_yard, held_out, "--chunk-size", "100", **settings))
+    assert digits_yard.sql(f"SELECT engine FROM workers WHERE queue = '{engine}'") == [(engine,)]
 
 
 def test_the_same_picture_stored_without_loss_in_any_way_gets_the_same_scores(

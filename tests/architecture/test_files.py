@@ -20,6 +20,7 @@ LONGER = {
     "tests/integration/test_fetch_http.py": "one server, every way it can misbehave",
     "tests/integration/test_results.py": "every filter and every format on the same rows",
     "tests/integration/test_steering.py": "every verb of the desk against every state of a job",
+    "tests/integration/strange_networks.py": "one network of every kind, served by every engine",
     "tests/support/kinds.py": "one picture of every kind, in the order of docs/pictures.md",
     "tests/unit/test_fetch_local.py": "one folder, every way a path can lead out of it",
     "tests/unit/test_pipeline.py": "one pipeline, every order in which its stages can end",

@@ -1,4 +1,4 @@
-"""Networks as users bring them, served by both engines, against plain Keras.
+"""Networks as users bring them, served by every engine, against plain Keras.
 
 `python strange_networks.py FOLDER` writes models below FOLDER and prints the largest differences as
 one line of JSON. A process of its own, because it imports TensorFlow.
@@ -268,10 +268,10 @@ def ask(root: Path, name: str, case: Case) -> dict[str, float | str]:
     if case.embedding:
         expected = np.concatenate([expected, case.embedding(pixels)], axis=1)
     found: dict[str, float | str] = {"spread": float(np.ptp(expected, axis=0).max())}
-    for engine, serve in (("litert", by_litert), ("keras", by_keras)):
+    for engine, serve in (("litert", by_litert), ("openvino", by_openvino), ("keras", by_keras)):
         try:
             spec = read_model(folder.name, root)
-            if engine == "keras" and spec.source == "tflite":
+            if engine != "litert" and spec.source == "tflite":
                 continue
             served = serve(spec, root, case.embedding is not None)
             assert served.embedding_size == expected.shape[1] - case.labels
@@ -283,10 +283,16 @@ def ask(root: Path, name: str, case: Case) -> dict[str, float | str]:
 
 def by_litert(spec: Any, root: Path, embeddings: bool) -> Any:
     if spec.source == "tflite":
-        return load_prepared(spec, spec.weights, embeddings=embeddings)
+        return load_prepared(spec, spec.weights, read_settings(home=root), embeddings=embeddings)
     flatbuffer = root / f"{spec.name}.tflite"
     flatbuffer.write_bytes(convert(servable(spec, embeddings=embeddings), spec))
-    return load_prepared(spec, flatbuffer, embeddings=embeddings)
+    return load_prepared(spec, flatbuffer, read_settings(home=root), embeddings=embeddings)
+
+
+def by_openvino(spec: Any, root: Path, embeddings: bool) -> Any:
+    flatbuffer = root / f"{spec.name}.tflite"
+    settings = read_settings(home=root, engine="openvino")
+    return load_prepared(spec, flatbuffer, settings, embeddings=embeddings)
 
 
 def by_keras(spec: Any, root: Path, embeddings: bool) -> Any:

@@ -57,7 +57,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
 
 @pytest.mark.parametrize(
     ("name", "engine"),
-    [(name, engine) for name in KERAS for engine in ("litert", "keras")]
+    [(name, engine) for name in KERAS for engine in ("litert", "openvino", "keras")]
     + [(name, "litert") for name in TFLITE],
 )
 def test_scores_are_those_of_plain_keras(

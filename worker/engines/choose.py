@@ -70,7 +70,7 @@ def load_kept(kept: Kept, settings: Settings, child: Child) -> Engine:
 
         engine = load_keras(kept.spec, settings, child, embeddings=kept.embeddings)
         return flipped(engine, kept.spec)
-    return load_prepared(kept.spec, kept.path, embeddings=kept.embeddings)
+    return load_prepared(kept.spec, kept.path, settings, embeddings=kept.embeddings)
 
 
 def _together(engines: list[Engine], spec: ModelSpec) -> Engine:
@@ -83,8 +83,10 @@ def _together(engines: list[Engine], spec: ModelSpec) -> Engine:
     return flipped(ensemble, spec)
 
 
-def load_prepared(spec: ModelSpec, path: Path, *, embeddings: bool = False) -> Engine:
-    """Map what was prepared for LiteRT into memory and run it once.
+def load_prepared(
+    spec: ModelSpec, path: Path, settings: Settings, *, embeddings: bool = False
+) -> Engine:
+    """Read what was converted for LiteRT into memory and run it once.
 
     Raises:
         ModelError: if the file is not a network of this model.
@@ -93,6 +95,10 @@ def load_prepared(spec: ModelSpec, path: Path, *, embeddings: bool = False) -> E
         from worker.engines.flatbuffer import load_flatbuffer
 
         return flipped(load_flatbuffer(spec, path, embeddings=embeddings), spec)
+    if settings.engine == "openvino":
+        from worker.engines.openvino import load_openvino
+
+        return flipped(load_openvino(spec, path, settings.precision), spec)
     from worker.engines.litert import load_litert
 
     return flipped(load_litert(spec, path), spec)
@@ -101,8 +107,8 @@ def load_prepared(spec: ModelSpec, path: Path, *, embeddings: bool = False) -> E
 def _load_litert(spec: ModelSpec, settings: Settings, *, embeddings: bool) -> Engine:
     path = prepared_file(spec, settings, embeddings=embeddings)
     try:
-        return load_prepared(spec, path, embeddings=embeddings)
+        return load_prepared(spec, path, settings, embeddings=embeddings)
     except ModelError:
         # A disk may have lost what we converted long ago; the original is still there.
         prepare_model(spec, settings, again=True, embeddings=embeddings)
-        return load_prepared(spec, path, embeddings=embeddings)
+        return load_prepared(spec, path, settings, embeddings=embeddings)

@@ -211,7 +211,7 @@ def _prove_converted(task: Task) -> bool:
     if not task.target.exists():
         return False
     try:
-        engine = load_prepared(task.spec, task.target, embeddings=task.embeddings)
+        engine = load_prepared(task.spec, task.target, task.settings, embeddings=task.embeddings)
     except ModelError:
         return False
     self_check(engine, task.spec, task.settings.image_limits)
