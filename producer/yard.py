@@ -95,7 +95,9 @@ def worker_command(*flags: str) -> list[str]:
     """
     require_worker()
     # -P: a folder of the user's that happens to be called "worker" must not be taken for ours.
-    return [sys.executable, "-P", "-m", "worker", *flags]
+    # -u: a full disk below the log would keep the rest of a line in a buffer, and billiard, which empties
+    # it before each fork, from starting a child.
+    return [sys.executable, "-P", "-u", "-m", "worker", *flags]
 
 
 def wait_for_worker(desk: Desk, service: Service, seconds: float = 60) -> None:

@@ -150,4 +150,5 @@ def test_a_port_that_is_taken_costs_only_the_metrics(yard: Yard) -> None:
         yard.finish(yard.submit(GOOD))
         folders = set(Path(tempfile.gettempdir()).glob("classyard-metrics-*"))
         assert second.stop() == 0
-        assert len(folders - set(Path(tempfile.gettempdir()).glob("classyard-metrics-*"))) == 1
+        # Its own, at least: the workers of tests beside this one may have ended, too.
+        assert folders - set(Path(tempfile.gettempdir()).glob("classyard-metrics-*"))
