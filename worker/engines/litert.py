@@ -12,6 +12,7 @@ import numpy as np
 
 from core.errors import ModelError
 from core.types import printable
+from worker.engines.calls import score_in_calls
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,17 +38,12 @@ class LiteRTEngine:
 
     def predict(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Score each image; see `Engine.predict`."""
-        scores = np.empty((len(batch), self._numbers), np.float32)
-        for start in range(0, len(batch), self._number):
-            part = batch[start : start + self._number]
-            missing = self._number - len(part)
-            if missing:
-                part = np.concatenate([part, np.zeros((missing, *part.shape[1:]), np.uint8)])
-            self._interpreter.set_tensor(self._input, part)
-            self._interpreter.invoke()
-            found = self._interpreter.get_tensor(self._output)
-            scores[start : start + self._number] = found[: self._number - missing]
-        return scores
+        return score_in_calls(batch, self._number, self._numbers, self._call)
+
+    def _call(self, pixels: NDArray[np.uint8]) -> Any:
+        self._interpreter.set_tensor(self._input, pixels)
+        self._interpreter.invoke()
+        return self._interpreter.get_tensor(self._output)
 
 
 def load_litert(spec: ModelSpec, path: Path) -> LiteRTEngine:

@@ -12,6 +12,7 @@ import numpy as np
 
 from core.errors import ModelError
 from core.types import printable
+from worker.engines.calls import score_in_calls
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,15 +36,10 @@ class OpenVINOEngine:
 
     def predict(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Score each image; see `Engine.predict`."""
-        scores = np.empty((len(batch), self._numbers), np.float32)
-        for start in range(0, len(batch), self._number):
-            part = batch[start : start + self._number]
-            missing = self._number - len(part)
-            if missing:
-                part = np.concatenate([part, np.zeros((missing, *part.shape[1:]), np.uint8)])
-            found = self._request.infer({0: part})[0]
-            scores[start : start + self._number] = found[: self._number - missing]
-        return scores
+        return score_in_calls(batch, self._number, self._numbers, self._call)
+
+    def _call(self, pixels: NDArray[np.uint8]) -> Any:
+        return self._request.infer({0: pixels})[0]
 
 
 def load_openvino(spec: ModelSpec, path: Path, precision: Precision) -> OpenVINOEngine:
