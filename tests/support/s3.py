@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
 import sys
-import time
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from typing import TYPE_CHECKING
 from urllib.parse import quote
+
+from tests.support.stores import served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,26 +50,9 @@ class S3:
 @contextmanager
 def s3_server() -> Iterator[S3]:
     """Start the server and wait until it answers."""
-    with closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "MOTO_S3_DEFAULT_MAX_KEYS": str(PAGE)},
-    )
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                assert process.poll() is None
-                assert time.monotonic() < deadline, "moto did not start"
-                time.sleep(0.05)
+
+    def command(port: int) -> list[str]:
+        return [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+
+    with served(command, MOTO_S3_DEFAULT_MAX_KEYS=str(PAGE)) as port:
         yield S3(port)
-    finally:
-        process.terminate()
-        process.wait(20)

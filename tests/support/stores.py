@@ -54,7 +54,7 @@ def azure_environment(endpoint: str, key: str = KEY) -> dict[str, str]:
 @contextmanager
 def google() -> Iterator[Emulator]:
     """Start Google's."""
-    with _served(lambda port: [
+    with served(lambda port: [
         sys.executable, "-m", "gcp_storage_emulator", "start", "--in-memory", "-H", "127.0.0.1",
         "--port", str(port),
     ]) as port:  # fmt: skip
@@ -81,7 +81,7 @@ def azurite() -> str | None:
 @contextmanager
 def azure(folder: Path) -> Iterator[Emulator]:
     """Start Azure's."""
-    with _served(lambda port: [
+    with served(lambda port: [
         azurite() or "azurite-blob", "--silent", "--disableTelemetry", "--skipApiVersionCheck",
         "--location", str(folder), "--blobHost", "127.0.0.1", "--blobPort", str(port),
     ]) as port:  # fmt: skip
@@ -118,12 +118,17 @@ def _ask(
 
 
 @contextmanager
-def _served(command: Callable[[int], Sequence[str]]) -> Iterator[int]:
+def served(command: Callable[[int], Sequence[str]], **environment: str) -> Iterator[int]:
     """Start a server, wait until it answers, yield its port."""
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
-    process = subprocess.Popen(command(port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command(port),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, **environment},
+    )
     try:
         deadline = time.monotonic() + 60
         while True:
