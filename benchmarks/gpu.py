@@ -131,20 +131,21 @@ def difference(model: str, models: Path, paths: Sequence[Path]) -> float:
 
 
 def main() -> None:
-    """Measure both models; print a table, write JSON."""
+    """Measure the models; print a table, write JSON."""
     made = argparse.ArgumentParser(description=__doc__)
     made.add_argument("--quick", action="store_true", help="a smoke test on any machine")
     made.add_argument("--json", type=Path, help="write the figures to this file")
     made.add_argument("--images", type=int, default=20_000)
     made.add_argument("--concurrency", type=int, default=0, help="0: the worker's own choice")
     made.add_argument("--batch-size", type=int, default=0, help="0: the engine's own")
+    made.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     options = made.parse_args()
     runs = 2 if options.quick else 5
     count = 32 if options.quick else options.images
     paths = pictures(min(count, 2000))
-    models = models_dir(*MODELS)
+    models = models_dir(*options.models)
     measured = []
-    for model in MODELS:
+    for model in options.models:
         say(f"{model}: the model alone")
         with contender(raw, model, models, options.batch_size, count) as rate:
             of_model = _samples(rate, runs)
