@@ -55,9 +55,9 @@ class Stubs:
     def __init__(self, settings: Settings) -> None:
         self._stub = StubClassifier(read_model("digits", settings.models_path).labels)
 
-    def get(self, name: str, fingerprint: str) -> StubClassifier:
+    def get(self, name: str, fingerprint: str, *, embeddings: bool = False) -> StubClassifier:
         """Return the stub."""
-        del name, fingerprint
+        del name, fingerprint, embeddings
         return self._stub
 
 

@@ -38,6 +38,7 @@ from core.modelspec import read_model
 from core.settings import read_settings
 from worker.decode import Decoded, decode, prepare
 from worker.engines.base import Child
+from worker.identity import slots_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,6 +57,8 @@ class Ceilings:
     decoding: Samples
     end_to_end: Samples
     difference: float
+    #: Milliseconds of one image in its child, by stage; of threads, the sum.
+    stages: dict[str, float]
 
     @property
     def share(self) -> float:
@@ -163,11 +166,16 @@ def main() -> None:
             lab(engine="keras", models_dir=models, preload=(model,), **given) as yard,
         ):
             listed = manifest(Path(folder), _names(paths, count))
+            yard.loaded(slots_for(yard.desk.settings))  # it has arrived when its first child has
             whole = _samples(lambda: yard.rate(listed, model), runs)  # noqa: B023 - called at once
-        measured.append(Ceilings(model, of_model, of_decoding, whole, apart))
+            stages = yard.stages(yard.submit(listed, model))
+        measured.append(Ceilings(model, of_model, of_decoding, whole, apart, stages))
         print(_row(measured[-1]), flush=True)
     machine = _machine()
     print("\n".join([_HEAD, *map(_row, measured)]))
+    for row in measured:
+        shown = ", ".join(f"{stage} {spent:.2f}" for stage, spent in row.stages.items())
+        print(f"{row.model}, ms per image: {shown}")
     if options.json:
         figures = [{**asdict(row), "share": row.share} for row in measured]
         options.json.write_text(json.dumps({**machine, "figures": figures}, indent=1) + "\n")

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 #: Seconds between looks at a job: seldom, for every look costs the machine that is being measured.
 LOOK = 0.25
+HELD = text("SELECT started_at, finished_at FROM chunks WHERE job_id = :job")
 
 
 @dataclass(frozen=True)
@@ -88,14 +89,45 @@ class Lab:
         """Return a moment that `rows` gave: SQLite keeps them as text without a zone."""
         return datetime.fromisoformat(str(value)).replace(tzinfo=UTC)
 
-    def _log(self) -> str:
-        return self.service.log.read_text()[-3000:] if self.service else "no worker"
+    def loaded(self, children: int, seconds: float = 200) -> None:
+        """Wait until so many of the worker's children have said that they loaded a model."""
+        deadline = time.monotonic() + seconds
+        while self._log(everything=True).count("loaded model ") < children:
+            if time.monotonic() > deadline:
+                raise TimeoutError(
+                    f"{children} children did not load in {seconds} s: {self._log()}"
+                )
+            time.sleep(LOOK)
+
+    def _log(self, *, everything: bool = False) -> str:
+        text = self.service.log.read_text() if self.service else "no worker"
+        return text if everything else text[-3000:]
 
     def rate(self, manifest: Path, model: str = "digits", chunk_size: int = 0) -> float:
         """Return images per second of a whole job, from before its submission to its last commit."""
         ended = self.finish(self.submit(manifest, model, chunk_size))
         assert ended.finished_at is not None
         return ended.total / (ended.finished_at - ended.created_at).total_seconds()
+
+    def stages(self, job_id: int) -> dict[str, float]:
+        """Wait for a job; return where the time of one image went in its child, in milliseconds.
+
+        From the claim of its chunk to the end; what threads did at a time is counted for each.
+        """
+        ended = self.finish(job_id)
+        parts = {
+            "fetch": ended.fetch_seconds,
+            "decode": ended.decode_seconds,
+            "predict": ended.predict_seconds,
+            "record": ended.record_seconds,
+        }
+        held = sum(
+            (self.moment(finished) - self.moment(started)).total_seconds()
+            for started, finished in self.rows(HELD, job=job_id)
+        )
+        # `finished_at` is the moment of the guard, before the rows are written.
+        parts["rest"] = max(0.0, held - sum(parts.values()) + parts["record"])
+        return {stage: 1000 * spent / ended.total for stage, spent in parts.items()}
 
     def children(self) -> list[int]:
         """Return the process ids of the worker's children that classify."""

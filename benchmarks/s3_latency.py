@@ -25,7 +25,7 @@ BUCKET = "pictures"
 def main() -> None:
     """Classify both ways in one yard, in turns."""
     made = parser(__doc__)
-    made.add_argument("--images", type=int, default=500)
+    made.add_argument("--images", type=int, default=1000)
     made.add_argument("--pairs", type=int, default=5)
     options = made.parse_args()
     count, pairs = (64, 1) if options.quick else (options.images, options.pairs)
