@@ -103,4 +103,5 @@ def test_a_child_that_dies_gives_its_slots_back(site: Site) -> None:
     counter = Counter(seconds=1)
     found = ask(site, counter, 16, limits={"per_host": 2}, crash=True)
     assert found == [["picture"] * 4] * (CHILDREN - 1)
-    assert counter.most <= 3, "what the dead child had asked is still under way at the server"
+    # Two at once; and what the dead child had asked, two at most, goes on at the server for a while.
+    assert counter.most <= 4
