@@ -70,11 +70,11 @@ class Lab:
         deadline = time.monotonic() + seconds
         while not (status := JobStatus(self.status(job_id))).terminal:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"job {job_id} did not end in {seconds} s: {self._log()}")
+                raise TimeoutError(f"job {job_id} did not end in {seconds} s: {self._words()}")
             time.sleep(LOOK)
         ended = self.desk.database.read(queries.progress, job_id)
         if status != JobStatus.COMPLETED:
-            raise RuntimeError(f"job {job_id} ended as {status}: {self._log()}")
+            raise RuntimeError(f"job {job_id} ended as {status}: {self._words()}")
         return ended
 
     def status(self, job_id: int) -> str:
@@ -92,16 +92,18 @@ class Lab:
     def loaded(self, children: int, seconds: float = 200) -> None:
         """Wait until so many of the worker's children have said that they loaded a model."""
         deadline = time.monotonic() + seconds
-        while self._log(everything=True).count("loaded model ") < children:
+        while self._log().count("loaded model ") < children:
             if time.monotonic() > deadline:
                 raise TimeoutError(
-                    f"{children} children did not load in {seconds} s: {self._log()}"
+                    f"{children} children did not load in {seconds} s: {self._words()}"
                 )
             time.sleep(LOOK)
 
-    def _log(self, *, everything: bool = False) -> str:
-        text = self.service.log.read_text() if self.service else "no worker"
-        return text if everything else text[-3000:]
+    def _log(self) -> str:
+        return self.service.log.read_text() if self.service else "no worker"
+
+    def _words(self) -> str:
+        return self._log()[-3000:]
 
     def rate(self, manifest: Path, model: str = "digits", chunk_size: int = 0) -> float:
         """Return images per second of a whole job, from before its submission to its last commit."""

@@ -39,7 +39,7 @@ def way_of(answer: Any, key: str) -> Way | None:
     signature = asked.headers.get("Authorization")
     if signature is None:
         return Way(address.removesuffix(ending), "")
-    # Signature=AWS4-HMAC-SHA256 Credential=<id>/<date>/<region>/s3/aws4_request, ...
+    # Authorization: AWS4-HMAC-SHA256 Credential=<id>/<date>/<region>/s3/aws4_request, ...
     scope = signature.removeprefix(_SIGNED).partition(",")[0].split("/")
     if not signature.startswith(_SIGNED) or len(scope) < 5 or scope[-2] != "s3":
         return None

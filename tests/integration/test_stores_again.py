@@ -13,6 +13,7 @@ from core.errors import Code
 from core.types import Failure
 from tests.integration.test_fetch_http import Site, Visit, site
 from tests.integration.test_stores import credentials, limits
+from tests.integration.test_stores_broken import endless
 from tests.support.s3 import S3, s3_server
 from worker.fetch import Fetcher
 
@@ -116,12 +117,6 @@ def test_what_the_short_way_does_not_understand_botocore_is_asked(
     assert fetcher.fetch("s3://bkt/0.png", []) == b"bytes"
     assert fetcher.fetch("s3://bkt/other.png", []) == b"other"
     assert len(heads) == 1
-
-
-def endless(visit: Visit) -> None:
-    visit.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-    while not visit.site.stopping.is_set():
-        visit.send(b"10000\r\n" + bytes(0x10000) + b"\r\n")
 
 
 @pytest.mark.parametrize(
