@@ -128,6 +128,15 @@ class Channel(redis.Channel):
     """Survives an entry that is not JSON, and an acknowledgement that comes too late."""
 
     QoS = QoS
+    _kept: Any = None
+
+    def _create_client(self, asynchronous: bool = False) -> Any:
+        """Return the client of the pool in force: to make one takes longer than a command."""
+        if asynchronous:
+            return super()._create_client(asynchronous)  # type: ignore[no-untyped-call]
+        if self._kept is None or self._kept.connection_pool is not self.pool:
+            self._kept = super()._create_client()  # type: ignore[no-untyped-call]
+        return self._kept
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
         self._require_connection()

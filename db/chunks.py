@@ -9,13 +9,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, exists, or_, select, update
+from sqlalchemy import and_, bindparam, exists, or_, select, update
 
 from core.types import ChunkStatus, Classified, JobStatus
 from db import embeddings
 from db.bulk import insert_rows
 from db.clock import now, seconds_from_now
-from db.models import ACTIVE, Chunk, Job, Result
+from db.models import ACTIVE, Chunk, Job, Result, unindexed
 from db.retry import take_back
 from db.rows import Rows, moment, result_rows
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, Table
+    from sqlalchemy import BindParameter, ColumnElement, Connection, Table
 
     from core.types import Classification, Failure
 
@@ -83,6 +83,11 @@ class Outgoing:
     queued_at: datetime
 
 
+def job_is_active(job_id: int | BindParameter[int]) -> ColumnElement[bool]:
+    """Return the condition that a job's chunks may be sent and claimed."""
+    return exists().where(Job.id == job_id, Job.status.in_(ACTIVE))
+
+
 def read_terms(connection: Connection, job_id: int) -> Terms | None:
     """Return what job `job_id` asks for, or None if there is no such job."""
     job = connection.execute(
@@ -109,6 +114,42 @@ def read_terms(connection: Connection, job_id: int) -> Terms | None:
     )
 
 
+# What is executed for every chunk is built once: to build it takes longer than SQLite does.
+_ME = (Chunk.worker == bindparam("me"), Chunk.child == bindparam("my_child"))
+_OURS = (
+    Chunk.id == bindparam("the_chunk"),
+    unindexed(Chunk.status) == ChunkStatus.RUNNING,
+    *_ME,
+    Chunk.attempts == bindparam("the_attempt"),
+)
+_CLAIM = (
+    update(Chunk)
+    .where(
+        Chunk.id == bindparam("the_chunk"),
+        unindexed(Chunk.job_id) == bindparam("the_job"),
+        Chunk.digest == bindparam("the_digest"),
+        or_(
+            Chunk.status.in_((ChunkStatus.PENDING, ChunkStatus.QUEUED)),
+            # A second claim by the same child is the retry of one whose COMMIT had an unknown outcome.
+            and_(Chunk.status == ChunkStatus.RUNNING, *_ME),
+            and_(Chunk.status == ChunkStatus.RUNNING, Chunk.lease_until < now()),
+        ),
+        job_is_active(bindparam("the_job")),
+    )
+    .values(
+        status=ChunkStatus.RUNNING,
+        attempts=Chunk.attempts + 1,
+        worker=bindparam("me"),
+        child=bindparam("my_child"),
+        started_at=now(),
+        lease_until=seconds_from_now(bindparam("the_lease")),
+    )
+    .returning(
+        Chunk.attempts, Chunk.size, Chunk.first_position, Chunk.positions, Chunk.extra, Chunk.retry
+    )
+)  # fmt: skip
+
+
 def claim(
     connection: Connection, job_id: int, chunk_id: int, digest: str, owner: Owner, lease: float
 ) -> Claim | None:
@@ -116,35 +157,17 @@ def claim(
 
     The digest must be the row's: the message is only a copy, and may be anybody's.
     """
-    # A second claim by the same child is the retry of one whose COMMIT had an unknown outcome.
-    mine = and_(
-        Chunk.status == ChunkStatus.RUNNING,
-        Chunk.worker == owner.worker,
-        Chunk.child == owner.child,
-    )
-    expired = and_(Chunk.status == ChunkStatus.RUNNING, Chunk.lease_until < now())
     row = connection.execute(
-        update(Chunk)
-        .where(
-            Chunk.id == chunk_id,
-            Chunk.job_id == job_id,
-            Chunk.digest == digest,
-            or_(Chunk.status.in_((ChunkStatus.PENDING, ChunkStatus.QUEUED)), mine, expired),
-            job_is_active(job_id),
-        )
-        .values(
-            status=ChunkStatus.RUNNING,
-            attempts=Chunk.attempts + 1,
-            worker=owner.worker,
-            child=owner.child,
-            started_at=now(),
-            lease_until=seconds_from_now(lease),
-        )
-        .returning(
-            Chunk.attempts, Chunk.size, Chunk.first_position, Chunk.positions, Chunk.extra,
-            Chunk.retry,
-        )
-    ).one_or_none()  # fmt: skip
+        _CLAIM,
+        {
+            "the_chunk": chunk_id,
+            "the_job": job_id,
+            "the_digest": digest,
+            "me": owner.worker,
+            "my_child": owner.child,
+            "the_lease": lease,
+        },
+    ).one_or_none()
     if row is None:
         return None
     positions = row.positions or range(row.first_position, row.first_position + row.size)
@@ -173,6 +196,32 @@ def refused(connection: Connection, job_id: int, chunk_id: int, digest: str) -> 
     return "stopped_dropped" if stopped else DUPLICATE
 
 
+_FINISH = (
+    update(Chunk)
+    .where(*_OURS)
+    .values(
+        status=ChunkStatus.DONE,
+        ok=bindparam("now_ok"),
+        failed=bindparam("now_failed"),
+        reused=bindparam("now_reused"),
+        uris=None,
+        extra=None,
+        positions=None,
+        lease_until=None,
+        finished_at=now(),
+        fetch_seconds=bindparam("in_fetch"),
+        decode_seconds=bindparam("in_decode"),
+        predict_seconds=bindparam("in_predict"),
+    )
+    .returning(Chunk.finished_at)
+)
+_TIME = (
+    update(Chunk)
+    .where(Chunk.id == bindparam("the_chunk"))
+    .values(record_seconds=bindparam("in_record"))
+)
+
+
 def complete(
     connection: Connection,
     claimed: Claim,
@@ -192,34 +241,8 @@ def complete(
     outcomes = classification.outcomes
     if not len(claimed.positions) == len(uris) == len(outcomes):
         raise ValueError(f"{len(outcomes)} outcomes for {len(claimed.positions)} positions")
-    ok = sum(isinstance(outcome, Classified) for outcome in outcomes)
-    seconds = classification.seconds
     # The guard comes first and takes the row's lock: of two finishers one waits, then finds 0 rows.
-    finished_at = connection.execute(
-        update(Chunk)
-        .where(
-            Chunk.id == claimed.chunk_id,
-            Chunk.status == ChunkStatus.RUNNING,
-            Chunk.worker == owner.worker,
-            Chunk.child == owner.child,
-            Chunk.attempts == claimed.attempts,
-        )
-        .values(
-            status=ChunkStatus.DONE,
-            ok=ok,
-            failed=len(outcomes) - ok,
-            reused=classification.reused,
-            uris=None,
-            extra=None,
-            positions=None,
-            lease_until=None,
-            finished_at=now(),
-            fetch_seconds=seconds.fetch,
-            decode_seconds=seconds.decode,
-            predict_seconds=seconds.predict,
-        )
-        .returning(Chunk.finished_at)
-    ).scalar_one_or_none()
+    finished_at = _finish(connection, claimed, owner, classification)
     if finished_at is None:
         return None
     started = time.perf_counter()
@@ -235,12 +258,50 @@ def complete(
     insert_rows(connection, RESULTS, rows)
     if terms.embeddings:
         embeddings.add(connection, claimed.job_id, claimed.positions, outcomes)
-    connection.execute(
-        update(Chunk)
-        .where(Chunk.id == claimed.chunk_id)
-        .values(record_seconds=time.perf_counter() - started)
-    )
+    spent = time.perf_counter() - started
+    connection.execute(_TIME, {"the_chunk": claimed.chunk_id, "in_record": spent})
     return take_pending(connection, terms, 1, owner)
+
+
+def _finish(
+    connection: Connection, claimed: Claim, owner: Owner, classification: Classification
+) -> datetime | None:
+    """Mark our chunk as done; return when that was, or None if it was no longer ours."""
+    outcomes, seconds = classification.outcomes, classification.seconds
+    ok = sum(isinstance(outcome, Classified) for outcome in outcomes)
+    return connection.execute(
+        _FINISH,
+        {
+            **_ours(claimed, owner),
+            "now_ok": ok,
+            "now_failed": len(outcomes) - ok,
+            "now_reused": classification.reused,
+            "in_fetch": seconds.fetch,
+            "in_decode": seconds.decode,
+            "in_predict": seconds.predict,
+        },
+    ).scalar_one_or_none()
+
+
+_NEXT = (
+    select(Chunk.id)
+    .where(Chunk.job_id == bindparam("the_job"), Chunk.status == ChunkStatus.PENDING)
+    .order_by(Chunk.seq)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+    .scalar_subquery()
+)
+_TAKE = (
+    update(Chunk)
+    .where(Chunk.id.in_(_NEXT), job_is_active(bindparam("the_job")))
+    .values(
+        status=ChunkStatus.QUEUED,
+        queued_at=now(),
+        worker=bindparam("sender"),
+        child=bindparam("sending_child"),
+    )
+    .returning(Chunk.id, Chunk.seq, Chunk.digest, Chunk.uris, Chunk.queued_at)
+)
 
 
 def take_pending(
@@ -250,23 +311,14 @@ def take_pending(
 
     A `sender` is noted: should it die, what it marked may not have been sent.
     """
-    chosen = (
-        select(Chunk.id)
-        .where(Chunk.job_id == terms.job_id, Chunk.status == ChunkStatus.PENDING)
-        .order_by(Chunk.seq)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
     rows = connection.execute(
-        update(Chunk)
-        .where(Chunk.id.in_(chosen.scalar_subquery()), job_is_active(terms.job_id))
-        .values(
-            status=ChunkStatus.QUEUED,
-            queued_at=now(),
-            worker=sender.worker if sender else None,
-            child=sender.child if sender else None,
-        )
-        .returning(Chunk.id, Chunk.seq, Chunk.digest, Chunk.uris, Chunk.queued_at)
+        _TAKE,
+        {
+            "the_job": terms.job_id,
+            "most": limit,
+            "sender": sender.worker if sender else None,
+            "sending_child": sender.child if sender else None,
+        },
     ).all()
     sent = [
         Outgoing(terms, row.id, row.seq, row.digest, row.uris or (), row.queued_at) for row in rows
@@ -283,13 +335,7 @@ def hand_back(
     """
     changed = connection.execute(
         update(Chunk)
-        .where(
-            Chunk.id == claimed.chunk_id,
-            Chunk.status == ChunkStatus.RUNNING,
-            Chunk.worker == owner.worker,
-            Chunk.child == owner.child,
-            Chunk.attempts == claimed.attempts,
-        )
+        .where(*_OURS)
         .values(
             status=ChunkStatus.PENDING,
             attempts=Chunk.attempts if failure else Chunk.attempts - 1,
@@ -299,11 +345,17 @@ def hand_back(
             child=None,
             lease_until=None,
             queued_at=None,
-        )
+        ),
+        _ours(claimed, owner),
     )
     return changed.rowcount == 1
 
 
-def job_is_active(job_id: int) -> ColumnElement[bool]:
-    """Return the condition that a job's chunks may be sent and claimed."""
-    return exists().where(Job.id == job_id, Job.status.in_(ACTIVE))
+def _ours(claimed: Claim, owner: Owner) -> dict[str, Any]:
+    """Return the values of `_OURS`."""
+    return {
+        "the_chunk": claimed.chunk_id,
+        "me": owner.worker,
+        "my_child": owner.child,
+        "the_attempt": claimed.attempts,
+    }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, literal_column, select, text
+from sqlalchemy import ARRAY, Text, and_, bindparam, cast, func, literal_column, select, true
 
 from core.types import Classified, Prediction, ResultStatus
-from db.models import Embedding, Job, Result
+from db.models import Embedding, Job, Result, unindexed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,10 +19,7 @@ if TYPE_CHECKING:
 
 #: Written out, not bound: a partial index serves only what is known to be in it.
 _IS_OK = Result.status == literal_column(f"'{ResultStatus.OK}'")
-_SAME_HASH = (
-    "hashtextextended(results.uri, 0) = ANY (ARRAY("
-    "SELECT hashtextextended(given, 0) FROM unnest(CAST(:uris AS text[])) AS given))"
-)
+_SEED: ColumnElement[int] = literal_column("0")
 _ANSWER = (Result.uri, Result.predictions, Result.width, Result.height, Result.content_hash)
 
 
@@ -40,17 +38,22 @@ def index_contents(connection: Connection) -> None:
 
 def by_uri(connection: Connection, terms: Terms, uris: Sequence[str]) -> dict[str, Classified]:
     """Return what the job's own rows answer to any of `uris`."""
-    rows = connection.execute(
-        # Plus 0: a planner without statistics would rather walk through all rows of the job.
-        _answers(terms).where(_given(connection, uris), Result.job_id + 0 == terms.job_id)
-    )
+    query = _uri_query(connection.dialect.name, terms.embeddings)
+    rows = connection.execute(query, {"uris": list(uris), "the_job": terms.job_id})
     return {row.uri: _classified(row, terms.top_k) for row in rows}
+
+
+@cache
+def _uri_query(dialect: str, embeddings: bool) -> Select[Any]:
+    """Return what is executed for every chunk."""
+    of_job = unindexed(Result.job_id) == bindparam("the_job")
+    return _given(_answers(embeddings=embeddings).where(of_job), dialect)
 
 
 def by_content(connection: Connection, terms: Terms, content_hash: str) -> Classified | None:
     """Return what the job's model, the same to the last weight, said of this content in any job."""
     row = connection.execute(
-        _answers(terms)
+        _answers(embeddings=terms.embeddings)
         .join(Job, Job.id == Result.job_id)
         .where(
             _IS_OK,
@@ -64,9 +67,9 @@ def by_content(connection: Connection, terms: Terms, content_hash: str) -> Class
     return None if row is None else _classified(row, terms.top_k)
 
 
-def _answers(terms: Terms) -> Select[Any]:
+def _answers(*, embeddings: bool) -> Select[Any]:
     """Select answers: those that have an embedding, if the job wants one."""
-    if not terms.embeddings:
+    if not embeddings:
         return select(*_ANSWER)
     return select(*_ANSWER, Embedding.vector).join(
         Embedding,
@@ -78,26 +81,29 @@ def done_uris(
     connection: Connection, model: str, fingerprint: str, uris: Sequence[str]
 ) -> set[str]:
     """Return those of `uris` that have labels by this very model, in whichever job."""
-    found = connection.execute(
+    query = (
         select(Result.uri)
         .join(Job, Job.id == Result.job_id)
-        .where(
-            _given(connection, uris),
-            Job.model_fingerprint == fingerprint,
-            Job.model == model,
-        )
+        .where(Job.model_fingerprint == fingerprint, Job.model == model)
     )
+    found = connection.execute(_given(query, connection.dialect.name), {"uris": list(uris)})
     return set(found.scalars()).intersection(uris)
 
 
-def _given(connection: Connection, uris: Sequence[str]) -> ColumnElement[bool]:
-    """Return the condition that a row is ok and its URI one of `uris`, as the index wants it.
+def _given(query: Select[Any], dialect: str) -> Select[Any]:
+    """Return a query of results for those that are ok and whose URI is one of `uris`.
 
     On PostgreSQL a row whose URI only has the same hash as one of them may be found as well.
     """
-    if connection.dialect.name == "postgresql":
-        return and_(_IS_OK, text(_SAME_HASH).bindparams(uris=list(uris)))
-    return and_(_IS_OK, Result.uri.in_(uris))
+    if dialect == "sqlite":
+        return query.where(_IS_OK, Result.uri.in_(bindparam("uris", expanding=True)))
+    uris = func.unnest(cast(bindparam("uris"), ARRAY(Text)))
+    given = uris.table_valued("uri", name="given").render_derived()
+    same = func.hashtextextended(Result.uri, _SEED) == func.hashtextextended(given.c.uri, _SEED)
+    # One lookup after the other: OFFSET keeps PostgreSQL from rearranging them. As long as a table has
+    # no statistics, it would rather read the whole of another index than look up several at once.
+    found = query.where(_IS_OK, same).offset(literal_column("0")).lateral("found")
+    return select(found).select_from(given.join(found, true()))
 
 
 def _classified(row: Row[Any], top_k: int) -> Classified:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from celery.events.dispatcher import EventDispatcher
@@ -20,6 +21,9 @@ log = logging.getLogger("classyard.worker")
 
 #: Most seconds between two tries to reach Redis again.
 LONGEST_WAIT: Final = 5
+#: Seconds that an event waits for others: told one by one, Flower costs as much as the messages, and a
+#: child waits for its next chunk meanwhile.
+TELL_AFTER: Final = 0.1
 
 
 class ImpatientDispatcher(EventDispatcher):  # type: ignore[misc]
@@ -44,6 +48,14 @@ def make_consumer(keeper: Keeper) -> type[Consumer]:
         # At -1 Celery would end a worker with a child that died before the first connection, which
         # Redis may delay for hours. The pool replaces such a child like any other.
         restart_count = 0
+        told_at = 0.0
+
+        def on_send_event_buffered(self) -> None:
+            """Tell Flower soon, of several things at once."""
+            moment = time.monotonic()
+            if self.hub and moment >= self.told_at:
+                self.told_at = moment + TELL_AFTER
+                self.hub.call_later(TELL_AFTER, self._flush_events)
 
         def ensure_connected(self, conn: Any) -> Any:
             """Connect, however long it takes."""
@@ -73,6 +85,7 @@ def make_consumer(keeper: Keeper) -> type[Consumer]:
             lines = [self.connection, teller.connection if teller else None]
             try:
                 keeper.ping_broker()
+                self._flush_events()
             except BrokerError as error:
                 log.warning("leaving without Redis: %s", error)
                 for line in lines:

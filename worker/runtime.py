@@ -109,13 +109,15 @@ class Runtime:
     def _claim(self, message: ChunkMessage, work: Work) -> Claim | None:
         started = perf_counter()
         with self._telemetry.span("claim"):
-            claimed = self._write(
-                chunks.claim,
-                message.job_id,
-                message.chunk_id,
-                message.digest,
-                self._owner,
-                self._lease,
+            claimed = self._patiently(
+                lambda: self._database.write_one(
+                    chunks.claim,
+                    message.job_id,
+                    message.chunk_id,
+                    message.digest,
+                    self._owner,
+                    self._lease,
+                )
             )
         work.claim_seconds = perf_counter() - started
         return claimed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,12 @@ from broker.sweep import sweep
 from core.errors import Code
 from core.settings import Settings
 from core.types import Failure
-from db import chunks, recovery, workers
+from db import chunks, recovery, reuse, workers
 from tests.support.record import ANN, Record, grouped
 from tests.support.yard import Yard
+
+#: What follows it in a plan is the index that a table is read by.
+INDEX = re.compile(r"(?:USING (?:COVERING )?INDEX|USING|Index Scan using|Index Scan on) (\w+[\w ]*?)(?= \(| on |  |$)")
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +28,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def plans(database: Database) -> Iterator[list[str]]:
-    """Collect the plans of all statements meanwhile; PostgreSQL avoids reading whole tables."""
+    """Collect the plans of all statements meanwhile; PostgreSQL avoids reading whole tables from now on."""
     found: list[str] = []
 
     def explain(connection: Any, _: Any, statement: str, values: Any, __: Any, many: bool) -> None:
@@ -35,7 +39,7 @@ def plans(database: Database) -> Iterator[list[str]]:
             rows = cursor.execute(f"EXPLAIN QUERY PLAN {statement}", values).fetchall()
             found.extend(f"{row[3]} in {statement}" for row in rows)
         else:
-            cursor.execute("SET LOCAL enable_seqscan = off")
+            cursor.execute("SET enable_seqscan = off")
             rows = cursor.execute(f"EXPLAIN {statement}", values).fetchall()
             found.extend(f"{row[0]} in {statement}" for row in rows)
 
@@ -93,3 +97,26 @@ def test_no_chunk_on_its_way_reads_all_chunks(yard: Yard) -> None:
         desk.database.write(chunks.hand_back, record.held(second, ANN), ANN, failure)
     assert not whole(found)
     assert any("chunks" in plan for plan in found)
+
+
+@pytest.mark.parametrize("statistics", [False, True])
+def test_one_chunk_is_found_by_its_key_and_answers_by_their_uri(
+    database: Database, statistics: bool
+) -> None:
+    """With and without statistics: PostgreSQL gathers none in a table's first minute."""
+    record = Record(database)
+    job = record.job(*grouped(6000, 20))
+    sent = record.take(job, 200)
+    for one in sent[:-1]:
+        record.complete(record.held(one), one)
+    if statistics:
+        record.change("ANALYZE")
+    with plans(database) as found:
+        claimed = record.held(sent[-1])
+        database.read(reuse.by_uri, sent[-1].terms, sent[-1].uris)
+        record.complete(claimed, sent[-1])
+    used = {index for plan in found for index in INDEX.findall(plan)}
+    key = {"INTEGER PRIMARY KEY", "pk_chunks", "pk_jobs"}
+    assert used - key == {"ix_chunks_job_id_status_seq", "ix_results_uri"}
+    by_job = [plan for plan in found if "ix_chunks_job_id_status_seq" in plan]
+    assert len(by_job) == 1  # the next chunk's

@@ -34,20 +34,21 @@ def plan(database: Database, look: Callable[[], Any]) -> str:
         if connection.dialect.name == "sqlite":
             rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", given)
         else:
-            # Three rows fit one page: only without the shorter way is the index of any use.
+            # Few rows fit few pages: only without the shorter way is the index of any use.
             connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
             rows = connection.exec_driver_sql(f"EXPLAIN {statement}", given)
         return "\n".join(str(row) for row in rows)
 
-    return database.read(explain)
+    return database.write(explain)
 
 
 def test_answers_are_found_by_uri_and_by_content(database: Database) -> None:
     record = Record(database)
     job = record.job([*uris(2), LONG])
     other = record.job(uris(3), request=replace(REQUEST, fingerprint="e" * 32))
-    record.work_off(job)
-    record.work_off(other)
+    many = record.job(uris(1000, start=10))
+    for each in (job, other, many):
+        record.work_off(each)
     database.write(reuse.index_contents)
     terms = database.read(chunks.read_terms, job)
     assert terms is not None

@@ -61,7 +61,7 @@ class Record:
 
     def claim(self, sent: Outgoing, owner: Owner = ANN, lease: float = LEASE) -> Claim | None:
         """Claim what a message names."""
-        return self.database.write(
+        return self.database.write_one(
             chunks.claim, sent.terms.job_id, sent.chunk_id, sent.digest, owner, lease
         )
 
