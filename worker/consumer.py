@@ -10,6 +10,7 @@ from celery.events.dispatcher import EventDispatcher
 from celery.worker import state
 from celery.worker.consumer import Consumer
 
+from broker.app import BROKER_ERRORS
 from core.errors import BrokerError
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def make_consumer(keeper: Keeper) -> type[Consumer]:
             try:
                 keeper.ping_broker()
                 self._flush_events()
-            except BrokerError as error:
+            except (BrokerError, *BROKER_ERRORS) as error:
                 log.warning("leaving without Redis: %s", error)
                 for line in lines:
                     if line is not None:
