@@ -10,7 +10,6 @@ from celery.events.dispatcher import EventDispatcher
 from celery.worker import state
 from celery.worker.consumer import Consumer
 
-from broker.app import BROKER_ERRORS
 from core.errors import BrokerError
 
 if TYPE_CHECKING:
@@ -86,8 +85,7 @@ def make_consumer(keeper: Keeper) -> type[Consumer]:
             lines = [self.connection, teller.connection if teller else None]
             try:
                 keeper.ping_broker()
-                self._flush_events()
-            except (BrokerError, *BROKER_ERRORS) as error:
+            except BrokerError as error:
                 log.warning("leaving without Redis: %s", error)
                 for line in lines:
                     if line is not None:

@@ -18,7 +18,9 @@ from tests.support.record import ANN, Record, grouped
 from tests.support.yard import Yard
 
 #: What follows it in a plan is the index that a table is read by.
-INDEX = re.compile(r"(?:USING (?:COVERING )?INDEX|USING|Index Scan using|Index Scan on) (\w+[\w ]*?)(?= \(| on |  |$)")
+INDEX = re.compile(
+    r"(?:USING (?:COVERING )?INDEX|USING|Index Scan using|Index Scan on) (\w+[\w ]*?)(?= \(| on |  |$)"
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

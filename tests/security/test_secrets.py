@@ -6,18 +6,17 @@ import base64
 import json
 from contextlib import ExitStack
 from pathlib import Path
-from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from broker.app import make_app
 from core.redact import redact
 from core.settings import read_settings
 from db.session import open_database
 from tests.security.flower import ask
+from tests.support.events import Events
 from tests.support.yard import Yard
 
 if TYPE_CHECKING:
@@ -26,34 +25,6 @@ if TYPE_CHECKING:
 SECRET = "hunter2SECRET"
 SIGNED = f"http://me:{SECRET}@example.com/a.png?X-Amz-Signature={SECRET}"
 PASSWORD = "flowerSECRETpass"
-
-
-class Events:
-    """All events of a yard's workers, as Flower hears them."""
-
-    def __init__(self, yard: Yard) -> None:
-        self.heard: list[dict[str, Any]] = []
-        self._app = make_app(yard.settings)
-        self._stop = False
-        self._thread = Thread(target=self._listen)
-
-    def __enter__(self) -> Events:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop = True
-        self._thread.join(10)
-        self._app.close()
-
-    def _listen(self) -> None:
-        with self._app.connection() as connection:
-            receiver = self._app.events.Receiver(connection, handlers={"*": self.heard.append})
-            while not self._stop:
-                try:
-                    receiver.capture(limit=None, timeout=0.5, wakeup=False)
-                except TimeoutError:
-                    continue
 
 
 @pytest.fixture
