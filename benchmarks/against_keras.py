@@ -77,7 +77,7 @@ def main() -> None:
     """Compare one model in one way."""
     made = parser(__doc__)
     made.add_argument("--how", choices=("tfdata", "single"), default="tfdata")
-    made.add_argument("--engine", choices=("litert", "openvino"), default="litert")
+    made.add_argument("--engine", choices=("auto", "litert", "openvino"), default="auto")
     made.add_argument("--model", choices=("mobilenet_v2", "resnet50"), default="mobilenet_v2")
     options = made.parse_args()
     target, ours, theirs = ROWS.get((options.how, options.model), (1.0, 100, 100))
@@ -93,7 +93,7 @@ def main() -> None:
         listed = manifest(Path(folder), [str(path) for path in paths[:ours]])
         turns = in_turns(lambda: yard.rate(listed, options.model), keras_rate, pairs)
     words = {"tfdata": "tf.data + predict(batch 32)", "single": "predict image by image"}
-    ours_by = "" if options.engine == "litert" else f" ({options.engine})"
+    ours_by = "" if options.engine == "auto" else f" ({options.engine})"
     what = f"against {words[options.how]}, {options.model}{ours_by}"
     conclude(options, [turns.figure(what, target)])
 

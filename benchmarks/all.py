@@ -33,7 +33,7 @@ SCRIPTS = (
     ("end_to_end", "--database", "postgresql"),
     ("against_keras", "--how", "tfdata", "--model", "mobilenet_v2"),
     ("against_keras", "--how", "tfdata", "--model", "resnet50"),
-    ("against_keras", "--how", "tfdata", "--model", "resnet50", "--engine", "openvino"),
+    ("against_keras", "--how", "tfdata", "--model", "resnet50", "--engine", "litert"),
     ("against_ray",),
     ("against_keras", "--how", "single", "--model", "mobilenet_v2"),
     ("against_celery",),

@@ -15,9 +15,10 @@ def main() -> None:
     """Measure whole jobs, submission included."""
     made = parser(__doc__)
     made.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
-    made.add_argument("--chunk-size", type=int, default=0)
+    made.add_argument("--chunk-size", type=int, default=0, help="1: what a chunk costs by itself")
+    made.add_argument("--images", type=int, default=300_000)
     options = made.parse_args()
-    count, jobs = (20_000, 2) if options.quick else (300_000, 5)
+    count, jobs = (20_000, 2) if options.quick else (options.images, 5)
     rates = []
     with tempfile.TemporaryDirectory() as folder, lab(options.database, engine="stub") as yard:
         listed = manifest(

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
+from core import trial
 from core.errors import ClassyardError, ModelError
 from core.gpus import usable_gpus
 from core.kept import keep_ensemble
@@ -64,6 +65,13 @@ def prepared_file(spec: ModelSpec, settings: Settings, *, embeddings: bool = Fal
     """
     name = prepared_name(spec.fingerprint, engine_of(spec, settings), embeddings)
     return settings.home / "converted" / name
+
+
+def needs_trial(spec: ModelSpec, settings: Settings, *, embeddings: bool = False) -> bool:
+    """Whether it is yet to be seen which engine runs a model's converted network faster here."""
+    if spec.source == "tflite" or engine_of(spec, settings) == "keras":
+        return False
+    return trial.due(prepared_file(spec, settings, embeddings=embeddings), settings)
 
 
 def require_worker() -> None:
@@ -124,7 +132,7 @@ def prepare_model(
         return spec
     check_files(spec, weights_needed=spec.application is None)
     ready = spec.weights.exists() and prepared_file(spec, settings, embeddings=embeddings).exists()
-    if ready and not again:
+    if ready and not again and not needs_trial(spec, settings, embeddings=embeddings):
         return spec
     _run_preparation(spec, settings, embeddings=embeddings)
     return read_model(spec.name, settings.models_path)
@@ -148,7 +156,7 @@ def _run_preparation(
     command = [
         *(sys.executable, "-P", "-m", "worker.engines.prepare", spec.name),
         *("--home", str(settings.home), "--models-dir", str(settings.models_path)),
-        *("--engine", serving_engine(settings)),
+        *("--engine", "auto" if trial.wanted(settings) else serving_engine(settings)),
         *(("--embeddings",) if embeddings else ()),
         *(("--remarks",) if remarks else ()),
     ]

@@ -1,28 +1,26 @@
-"""Engines and transactions: the one way to read and the one way to write."""
+"""Transactions: the one way to read and the one way to write."""
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, OperationalError
-from sqlalchemy.pool import NullPool, QueuePool
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from core.errors import DatabaseError
+from db.connect import postgresql_engine, sqlite_engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from sqlalchemy import Connection, Engine
+
 T = TypeVar("T")
 P = ParamSpec("P")
 
-#: Seconds that a statement waits for SQLite's single writer.
-BUSY_SECONDS: Final = 30
 #: Tries of one transaction; with the waits below about 20 s in all, then the sweep takes over.
 TRIES: Final = 6
 FIRST_WAIT: Final = 0.1
@@ -33,22 +31,11 @@ TRANSIENT_STATES: Final = ("40001", "40P01", "55P03", "57P01", "57P02", "57P03",
 #: SQLite's: locked, disk full or failing.
 TRANSIENT_NAMES: Final = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR")
 
-#: Seconds after which an idle connection is asked whether it still lives.
-ASK_AFTER: Final = 10.0
-#: Milliseconds without an answer of the network after which a process that forks gives up a connection.
-IMPATIENT_MILLISECONDS: Final = 10_000
-
-#: Plans are made anew each time: a kept one would be that of the first chunks, whose tables were small.
-POSTGRESQL_OPTIONS: Final = (
-    "-c statement_timeout=30s -c lock_timeout=5s -c idle_in_transaction_session_timeout=60s"
-    " -c timezone=UTC -c plan_cache_mode=force_custom_plan"
-)
-
 
 class Database:
     """A database that runs functions of a connection as whole transactions.
 
-    Both methods run the function again when the database was busy or went away; it must therefore
+    All methods run the function again when the database was busy or went away; it must therefore
     do nothing that a rollback does not undo. An error during COMMIT leaves its outcome unknown:
     every writing statement of ours is guarded so that a second run finds its own work done.
     """
@@ -172,97 +159,8 @@ def open_database(url: str, *, forks: bool = False, tries: int = TRIES) -> Datab
         raise DatabaseError("CLASSYARD_DATABASE_URL: write an @ in the password as %40")
     backend = parsed.get_backend_name()
     if backend == "sqlite":
-        return Database(_sqlite(url, parsed.database, forks=forks), tries)
+        return Database(sqlite_engine(url, parsed.database, forks=forks), tries)
     if backend == "postgresql":
-        engine = _postgresql(parsed.set(drivername="postgresql+psycopg"), forks=forks)
+        engine = postgresql_engine(parsed.set(drivername="postgresql+psycopg"), forks=forks)
         return Database(engine, tries)
     raise DatabaseError(f"CLASSYARD_DATABASE_URL: '{backend}' is neither sqlite nor postgresql")
-
-
-def _sqlite(url: str, path: str | None, *, forks: bool) -> Engine:
-    if not path or path == ":memory:":
-        raise DatabaseError("CLASSYARD_DATABASE_URL: SQLite needs a file, as in sqlite:///yard.db")
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not Path(path).exists():
-            Path(path).touch(mode=0o600)  # SQLite gives its side files the same permissions
-    except OSError as error:
-        raise DatabaseError(f"cannot make the database {path}: {error.strerror}") from error
-    engine = create_engine(
-        url,
-        hide_parameters=True,  # they hold URIs, and errors are logged
-        # A connection of SQLite's must not even be closed on the other side of a fork.
-        poolclass=NullPool if forks else QueuePool,
-        connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
-    )
-
-    @event.listens_for(engine, "connect")
-    def _connect(connection: Any, _record: Any) -> None:
-        # The driver must not begin transactions by itself: a read that turns into a write after a
-        # deferred BEGIN fails at once with "database is locked", whatever the time-out.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        for pragma in (
-            f"busy_timeout={BUSY_SECONDS * 1000}",
-            "journal_mode=WAL",
-            "wal_autocheckpoint=8000",  # 32 MB: pages of the indexes are written once for many chunks
-            "synchronous=NORMAL",  # may lose the last commits on power loss: those chunks run again
-            "foreign_keys=ON",
-            "temp_store=MEMORY",
-            "cache_size=-32000",
-        ):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        immediate = connection.get_execution_options().get("classyard_immediate", True)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
-
-    return engine
-
-
-def _postgresql(url: Any, *, forks: bool) -> Engine:
-    # A server that vanished without a word would hold up the signs of life for a quarter of an hour.
-    impatient = {"tcp_user_timeout": IMPATIENT_MILLISECONDS} if forks else {}
-    engine = create_engine(
-        url,
-        hide_parameters=True,
-        isolation_level="READ COMMITTED",
-        pool_size=2,
-        max_overflow=2,
-        pool_timeout=30,
-        pool_recycle=1800,
-        connect_args={
-            "connect_timeout": 5,
-            "keepalives_idle": 30,
-            "application_name": "classyard",
-            "client_encoding": "utf8",  # else that of a database which has none, and all texts are bytes
-            "options": POSTGRESQL_OPTIONS,
-            **impatient,
-        },
-    )
-    _ask_the_idle(engine)
-    if forks:
-        os.register_at_fork(after_in_child=lambda: engine.dispose(close=False))
-    return engine
-
-
-def _ask_the_idle(engine: Engine) -> None:
-    """Replace a connection that died while nobody used it; one just used is not asked: it costs a round trip.
-
-    Should that one be dead after all, the transaction fails and is run again.
-    """
-
-    @event.listens_for(engine, "checkin")
-    def _checkin(_connection: Any, record: Any) -> None:
-        record.info["idle_since"] = time.monotonic()
-
-    @event.listens_for(engine, "checkout")
-    def _checkout(connection: Any, record: Any, _proxy: Any) -> None:
-        if time.monotonic() - record.info.get("idle_since", time.monotonic()) < ASK_AFTER:
-            return
-        try:
-            engine.dialect.do_ping(connection)
-        except engine.dialect.loaded_dbapi.Error as error:
-            raise DisconnectionError from error

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
+from core import trial
 from core.errors import ModelError
 from core.prepare import engine_of, prepare_model, prepared_file
 from worker.engines.base import Child
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from core.modelspec import ModelSpec
     from core.settings import Settings
     from worker.engines.base import Engine
+
+log = logging.getLogger("classyard.worker")
 
 __all__ = ["Child", "load_engine", "load_kept", "load_prepared", "prepare_model"]
 
@@ -95,9 +99,10 @@ def load_prepared(
         from worker.engines.flatbuffer import load_flatbuffer
 
         return flipped(load_flatbuffer(spec, path, embeddings=embeddings), spec)
-    if settings.engine == "openvino":
+    if trial.runner(path, settings) == "openvino":
         from worker.engines.openvino import load_openvino
 
+        log.info("model %s is run by OpenVINO", spec.name, extra={"action": "engine_chosen"})
         return flipped(load_openvino(spec, path, settings.precision), spec)
     from worker.engines.litert import load_litert
 

@@ -1,7 +1,8 @@
 """The engine for processors whose instructions OpenVINO uses better: Intel's above all, and large networks.
 
-Runs what was converted for LiteRT, as LiteRT does: one thread, one image at a time. Not the default: it
-is as fast or slower on small networks, and 180 MB (docs/benchmarks.md). An extra: `classyard[openvino]`.
+Runs what was converted for LiteRT, as LiteRT does: one thread, one image at a time. As fast or slower on
+small networks, and 180 MB (docs/benchmarks.md): an extra, `classyard[openvino]`, that has to prove itself
+for each network (`worker.engines.trial`).
 """
 
 from __future__ import annotations

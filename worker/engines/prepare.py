@@ -20,7 +20,7 @@ import numpy as np
 from core.errors import ClassyardError, ModelError
 from core.modelfiles import check_files
 from core.modelspec import read_model
-from core.prepare import engine_of, prepared_file, serving_engine
+from core.prepare import engine_of, needs_trial, prepared_file, serving_engine
 from core.settings import read_settings
 from core.types import printable
 from worker.engines.base import Child
@@ -116,6 +116,10 @@ def prepare(name: str, settings: Settings, *, embeddings: bool = False) -> None:
             _prove_keras(task)
         elif not _prove_converted(task):
             (_adopt if spec.source == "tflite" else _convert)(task)
+        if needs_trial(spec, settings, embeddings=embeddings):
+            from worker.engines.trial import keep_trial
+
+            keep_trial(spec, target)
 
 
 def _configure_keras(settings: Settings) -> None:
