@@ -90,7 +90,18 @@ def wrap_write(
     inside: Callable[[], None] | None = None,
     after: Callable[[], None] | None = None,
 ) -> None:
-    plain = Database.write
+    for name in ("write", "write_one"):
+        _wrap_method(name, work, before, inside, after)
+
+
+def _wrap_method(
+    method: str,
+    work: Callable[..., Any],
+    before: Callable[[], None] | None,
+    inside: Callable[[], None] | None,
+    after: Callable[[], None] | None,
+) -> None:
+    plain = getattr(Database, method)
 
     def write(self: Database, given: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         # By name: Dispatcher and runtime hand over the function itself.
@@ -110,7 +121,7 @@ def wrap_write(
             after()
         return result
 
-    Database.write = write  # type: ignore[method-assign]
+    setattr(Database, method, write)
 
 
 def half_insert(die: Callable[[], None]) -> None:
