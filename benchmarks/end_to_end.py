@@ -20,7 +20,7 @@ def main() -> None:
     made = parser(__doc__)
     made.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     made.add_argument("--images", type=int, default=2000)
-    made.add_argument("--pairs", type=int, default=7)
+    made.add_argument("--pairs", type=int, default=9)
     options = made.parse_args()
     count, pairs = (100, 2) if options.quick else (options.images, options.pairs)
     model = "mobilenet_v2"
