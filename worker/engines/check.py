@@ -12,6 +12,8 @@ from worker.answering import Answering
 
 #: How far a probability may be off: float16 arithmetic, and quantised networks.
 TOLERANCE: Final = 0.02
+#: Largest difference between the scores of two engines that hold the same network.
+AGREEMENT: Final = 1e-4
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,6 +64,15 @@ def self_check(engine: Engine, spec: ModelSpec, limits: ImageLimits) -> None:
             f"model '{spec.name}' fails its self-check: it calls {spec.check.image} '{got.label}' "
             f"({got.score:.2f}), not '{spec.check.label}': wrong weights or preprocessing"
         )
+
+
+def difference(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> float:
+    """Return how far two engines' answers `[N, numbers]` are apart at most; NaN if one is no number.
+
+    An embedding's numbers may be of any size: their differences are relative to that.
+    """
+    scale = np.maximum(1.0, np.abs(theirs).max(axis=1, keepdims=True))
+    return float((np.abs(ours - theirs) / scale).max())
 
 
 def require_finite(answer: NDArray[np.float32], spec: ModelSpec) -> None:

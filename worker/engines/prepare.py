@@ -24,7 +24,7 @@ from core.prepare import engine_of, needs_trial, prepared_file, serving_engine
 from core.settings import read_settings
 from core.types import printable
 from worker.engines.base import Child
-from worker.engines.check import check_pixels, require_finite, self_check
+from worker.engines.check import AGREEMENT, check_pixels, difference, require_finite, self_check
 from worker.engines.drafts import chatter_to, locked, publishing
 from worker.engines.hints import ask_keras, with_hint
 from worker.engines.keeping import describe, keep_copy
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from core.modelspec import ModelSpec
     from core.settings import Settings
 
-#: Largest difference between a score of Keras and one of the converted network.
-AGREEMENT: Final = 1e-4
 RANDOM_PICTURES: Final = 4
 
 
@@ -148,7 +146,7 @@ def _convert(task: Task) -> None:
     with publishing(task.target) as draft:
         draft.write_bytes(convert(model, spec))
         engine = load_litert(spec, draft)
-        pictures = _trial_pictures(spec, settings)
+        pictures = _proof_pictures(spec, settings)
         # A network built for a number of pictures gets whole batches: some pictures twice.
         short = -len(pictures) % (model.input_shape[0] or 1)
         pictures = np.resize(pictures, (len(pictures) + short, *pictures.shape[1:]))
@@ -161,13 +159,11 @@ def _convert(task: Task) -> None:
             ]
         )
         require_finite(theirs, spec)
-        # An embedding's numbers may be of any size: their differences are relative to that.
-        scale = np.maximum(1.0, np.abs(theirs).max(axis=1, keepdims=True))
-        difference = float((np.abs(ours - theirs) / scale).max())
-        if not difference <= AGREEMENT:  # also refuses NaN
+        apart = difference(ours, theirs)
+        if not apart <= AGREEMENT:  # also refuses NaN
             raise ModelError(
                 f"model '{spec.name}' answers otherwise once converted to LiteRT "
-                f"(by {difference:.1e}): set CLASSYARD_ENGINE=keras"
+                f"(by {apart:.1e}): set CLASSYARD_ENGINE=keras"
             )
         try:
             self_check(engine, spec, settings.image_limits)
@@ -234,7 +230,7 @@ def _prove_keras(task: Task) -> None:
         describe(spec, task.target)
 
 
-def _trial_pictures(spec: ModelSpec, settings: Settings) -> NDArray[np.uint8]:
+def _proof_pictures(spec: ModelSpec, settings: Settings) -> NDArray[np.uint8]:
     """Return random pictures, which no network knows, and the check image, which this one should."""
     random = np.random.default_rng(0)
     shape = (RANDOM_PICTURES, spec.input.height, spec.input.width, spec.input.channels)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from core.trial import Trial, processor, trial_file, written
+from worker.engines.check import AGREEMENT, difference
 from worker.engines.drafts import publishing
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 MARGIN: Final = 1.15
 #: Images in either engine, in turns.
 ROUNDS: Final = 7
-#: Largest difference between their scores, as between Keras's and LiteRT's.
-AGREEMENT: Final = 1e-4
 
 
 def keep_trial(spec: ModelSpec, prepared: Path) -> None:
@@ -50,11 +49,9 @@ def keep_trial(spec: ModelSpec, prepared: Path) -> None:
 def compare(litert: Engine, openvino: Engine, spec: ModelSpec) -> Trial:
     """Return the trial of two engines that hold the same network."""
     pictures = _pictures(spec)
-    ours, theirs = litert.predict(pictures), openvino.predict(pictures)
-    scale = np.maximum(1.0, np.abs(ours).max(axis=1, keepdims=True))
-    agree = float((np.abs(ours - theirs) / scale).max()) <= AGREEMENT  # not, if one is no number
+    apart = difference(openvino.predict(pictures), litert.predict(pictures))
     first, second = seconds([litert, openvino], pictures)
-    taken = agree and first >= MARGIN * second
+    taken = apart <= AGREEMENT and first >= MARGIN * second
     return Trial("openvino" if taken else "litert", first, second, processor())
 
 
