@@ -31,14 +31,15 @@ class BareLoop:
         self._counter = counter
         self._count = count
 
-    def rate(self) -> float:
-        """Classify all pictures; return pictures per second."""
-        self._counter.value = 0
+    def rate(self, most: int | None = None) -> float:
+        """Classify all pictures, or the last `most` of them; return pictures per second."""
+        count = self._count if most is None else min(most, self._count)
+        self._counter.value = self._count - count
         start = time.monotonic()
         for pipe in self._pipes:
             pipe.send("go")
         last: float = max(pipe.recv() for pipe in self._pipes)
-        return self._count / (last - start)
+        return count / (last - start)
 
 
 @contextmanager

@@ -73,6 +73,14 @@ class Pairs:
         both = zip(self.ours.values, self.theirs.values, strict=True)
         return Samples(tuple(ours / theirs for ours, theirs in both))
 
+    @classmethod
+    def joined(cls, parts: Sequence[Pairs]) -> Pairs:
+        """Return all pairs of several measurements."""
+        return cls(
+            Samples(tuple(value for part in parts for value in part.ours.values)),
+            Samples(tuple(value for part in parts for value in part.theirs.values)),
+        )
+
     def figure(self, what: str, target: float, unit: str = "images/s") -> Figure:
         """Return the row: how many times the other way's rate ours is."""
         return Figure(
@@ -81,9 +89,20 @@ class Pairs:
         )  # fmt: skip
 
 
-def in_turns(ours: Callable[[], float], theirs: Callable[[], float], pairs: int) -> Pairs:
-    """Measure two rates in turns; every second pair the other way round, so that drift cancels."""
-    ours(), theirs()  # warm: caches, pools, compiled graphs
+def in_turns(
+    ours: Callable[[], float],
+    theirs: Callable[[], float],
+    pairs: int,
+    warm: Callable[[], object] | None = None,
+) -> Pairs:
+    """Measure two rates in turns; every second pair the other way round, so that drift cancels.
+
+    `warm` fills caches and pools first; by default that is one unmeasured pair.
+    """
+    if warm:
+        warm()
+    else:
+        ours(), theirs()
     mine: list[float] = []
     other: list[float] = []
     for pair in range(pairs):

@@ -11,6 +11,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 #: Seconds for the server to write what it holds and end; users who come meanwhile wait for it.
@@ -25,29 +27,20 @@ def guard(lock: Path, command: list[str]) -> int:
         signal.signal(signum, lambda *_: None)
     with lock.open("w") as users:
         server = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=())  # noqa: S603
-        # Not flock() alone: should the server die by itself, nobody must wait for this guard.
-        _wait_for(users.fileno(), server)
-        if server.poll() is None:
-            server.terminate()
-        try:
-            return server.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            return server.wait()
+        # In a thread: should the server die by itself, nobody must wait for this guard.
+        stopper = threading.Thread(
+            target=_stop_when_unused, args=(users.fileno(), server), daemon=True
+        )
+        stopper.start()
+        return server.wait()
 
 
-def _wait_for(lock: int, server: subprocess.Popen[bytes]) -> None:
-    """Return when the lock is ours or the server has ended."""
-    while server.poll() is None:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            try:
-                server.wait(0.2)
-            except subprocess.TimeoutExpired:
-                continue
-        else:
-            return
+def _stop_when_unused(lock: int, server: subprocess.Popen[bytes]) -> None:
+    """Wait until the lock is ours, asleep in the kernel; then end the server."""
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    server.terminate()
+    time.sleep(STOP_SECONDS)  # the process, and this thread with it, ends with the server
+    server.kill()
 
 
 if __name__ == "__main__":

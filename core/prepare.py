@@ -12,6 +12,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final, Literal
 
 from core import trial
@@ -161,21 +162,24 @@ def _run_preparation(
         *(("--remarks",) if remarks else ()),
     ]
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    environment = dict(os.environ)  # noqa: TID251 - handed on, with one addition
+    environment = dict(os.environ)  # noqa: TID251 - handed on, with two changes
     root = str(Path(__file__).parent.parent)
     paths = (root, environment.get("PYTHONPATH", ""))
     environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     try:
-        done = subprocess.run(  # noqa: S603 - our own module, no shell
-            command,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env=environment,
-            timeout=PREPARE_TIMEOUT,
-        )
+        # TensorFlow writes files that it deletes only if it ends as it likes.
+        with TemporaryDirectory(prefix="classyard-", ignore_cleanup_errors=True) as scratch:
+            environment["TMPDIR"] = scratch
+            done = subprocess.run(  # noqa: S603 - our own module, no shell
+                command,
+                check=False,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                env=environment,
+                timeout=PREPARE_TIMEOUT,
+            )
     except subprocess.TimeoutExpired as error:
         raise ModelError(
             f"model '{spec.name}' was not ready after {PREPARE_TIMEOUT} seconds"

@@ -64,7 +64,7 @@ def maker(settings: Settings) -> Callable[..., dict[str, Any]]:
 
     from core.errors import Code
     from core.types import Failure
-    from worker.contenthash import hash_of
+    from worker.contenthash import is_hash_of
     from worker.decode import prepare
     from worker.decode.thumbnail import thumbnail
     from worker.fetch import Fetcher
@@ -78,7 +78,7 @@ def maker(settings: Settings) -> Callable[..., dict[str, Any]]:
         content = fetcher.fetch(uri, [Path(root) for root in roots])
         if isinstance(content, Failure):
             return {"code": content.code, "detail": content.detail}
-        if content_hash and hash_of(content) != content_hash:
+        if content_hash and not is_hash_of(content_hash, content):
             return {"code": "changed", "detail": "the image is another one than was classified"}
         try:
             with decoders:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from hashlib import blake2b
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from blake3 import blake3
 from PIL import Image
 
 from core.errors import Code, SettingsError
@@ -132,7 +132,7 @@ def test_what_an_outcome_says() -> None:
     (outcome,) = pipeline(Pictures(), Levels()).classify(["file:///3"], ROOTS, 4).outcomes
     assert isinstance(outcome, Classified)
     assert (outcome.width, outcome.height) == (12, 9)
-    assert outcome.content_hash == blake2b(picture(3), digest_size=16).hexdigest()
+    assert outcome.content_hash == blake3(picture(3)).hexdigest(length=16)
     assert [p.class_index for p in outcome.predictions] == [3, 0, 1, 2]
 
 
@@ -427,7 +427,7 @@ def test_seconds_and_beats() -> None:
     seconds = stage.classify(["file:///1", "file:///2", "https://h/3"], ROOTS, 1).seconds
     stage.close()
 
-    assert seconds.fetch >= 0.05
+    assert seconds.fetch >= 0.04  # the third came meanwhile
     assert 0 < seconds.decode < 0.05
     assert 0.06 <= seconds.predict < 0.5
     assert seconds.record == 0

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
-
 import pytest
+from blake3 import blake3
 
 from core.types import Classified, Prediction
 from tests.unit.test_pipeline import ROOTS, Levels, Pictures, level, picture, pipeline
@@ -16,7 +15,7 @@ KNOWN = Classified((Prediction(7, "known", 0.5),), 1, 2, "there")
 def test_what_is_known_is_not_predicted(threads: int) -> None:
     engine = Levels()
     asked: list[str] = []
-    second = blake2b(picture(2), digest_size=16).hexdigest()
+    second = blake3(picture(2)).hexdigest(length=16)
 
     def reuse(content_hash: str) -> Classified | None:
         asked.append(content_hash)

@@ -116,15 +116,13 @@ def parse(uri: str, limits: FetchLimits) -> Place:
 
 
 def _scheme(uri: str, limits: FetchLimits) -> str:
-    known = limits.schemes & _KNOWN
-    allowed = f"allowed: {', '.join(sorted(known))}"
     match = _SCHEME.match(uri)
-    if match is None:
-        raise Refused(Code.URI_SCHEME, f"the URI has no scheme; {allowed}")
-    scheme = match[1].lower()
-    if scheme not in known:
-        raise Refused(Code.URI_SCHEME, f"scheme '{scheme}' is not allowed; {allowed}")
-    return scheme
+    scheme = match[1].lower() if match else ""
+    if scheme in limits.schemes and scheme in _KNOWN:
+        return scheme
+    fault = f"scheme '{scheme}' is not allowed" if scheme else "the URI has no scheme"
+    allowed = ", ".join(sorted(limits.schemes & _KNOWN))
+    raise Refused(Code.URI_SCHEME, f"{fault}; allowed: {allowed}")
 
 
 def _file(uri: str) -> FilePath:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -12,7 +13,7 @@ from core.errors import Code
 from core.types import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -45,6 +46,10 @@ class Threads:
 Content: TypeAlias = "bytes | Opened | Failure"
 Fetched: TypeAlias = tuple[str, Content]
 
+#: Local pictures read in a row, while the processor's caches hold the code for it; and the seconds
+#: after which a row ends, for slow disks and large files gain nothing.
+_ROW: Final = 8
+_ROW_SECONDS: Final = 0.002
 #: How URIs begin that are read without waiting.
 _LOCAL: Final = ("file:", "zip:", "tar:", "data:")
 
@@ -80,6 +85,8 @@ class FetchAhead:
         slow server does not hold the others up. Those under way and those waiting to be taken are
         `ahead` at most, together: that bounds memory.
         """
+        row: deque[Fetched] = deque()
+        row_seconds = 0.0
         arrived: SimpleQueue[Future[Fetched]] = SimpleQueue()
         under_way: set[Future[Fetched]] = set()
 
@@ -95,9 +102,13 @@ class FetchAhead:
                 local = _is_local(uri)
                 if local and not local_too:
                     start = perf_counter()
-                    fetched = self._fetch(uri, roots, then)
-                    seconds.fetch += perf_counter() - start
-                    yield fetched
+                    row.append(self._fetch(uri, roots, then))
+                    spent = perf_counter() - start
+                    seconds.fetch += spent
+                    row_seconds += spent
+                    if len(row) == _ROW or row_seconds > _ROW_SECONDS:
+                        yield from _taken(row)
+                        row_seconds = 0.0
                     continue
                 pool = self._pool(self._threads.local if local else self._threads.remote)
                 future = pool.submit(self._fetch, uri, roots, then)
@@ -105,6 +116,7 @@ class FetchAhead:
                 future.add_done_callback(arrived.put)
                 if len(under_way) == self._ahead:
                     yield next_arrived()
+            yield from _taken(row)
             while under_way:
                 yield next_arrived()
         finally:
@@ -132,6 +144,12 @@ class FetchAhead:
         if threads not in self._pools:
             self._pools[threads] = ThreadPoolExecutor(threads, "fetch")
         return self._pools[threads]
+
+
+def _taken(row: deque[Fetched]) -> Iterator[Fetched]:
+    """Yield what is in a row, and let go of it."""
+    while row:
+        yield row.popleft()
 
 
 def _is_local(uri: str) -> bool:
