@@ -31,7 +31,6 @@ BEGIN, END = "<!-- table: python -m benchmarks.all -->", "<!-- end of table -->"
 SCRIPTS = (
     ("end_to_end",),
     ("end_to_end", "--database", "postgresql"),
-    ("waits",),
     ("against_keras", "--how", "tfdata", "--model", "mobilenet_v2"),
     ("against_keras", "--how", "tfdata", "--model", "resnet50"),
     ("against_keras", "--how", "tfdata", "--model", "resnet50", "--engine", "litert"),

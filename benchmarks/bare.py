@@ -1,19 +1,17 @@
 """The bare loop: the same decode and engine in one process per core, and nothing else at all.
 
 What any queue can at best reach. The processes take the next picture from a shared counter, so that
-none waits for another at the end. One that rests shows what a machine takes for every wait beyond its
-length: a virtual one loses its place on the processor.
+none waits for another at the end.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 import time
 from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from core.modelspec import read_model
 from core.prepare import prepare_model
@@ -23,11 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from core.settings import Settings
-
-
-#: What a resting loop does: as long, and about as often, as a child waits between two chunks.
-REST_SECONDS: Final = 0.01
-REST_EVERY: Final = 95
 
 
 class BareLoop:
@@ -51,17 +44,17 @@ class BareLoop:
 
 @contextmanager
 def bare_loop(
-    paths: Sequence[Path], model: str, settings: Settings, *, rests: bool = False
+    paths: Sequence[Path], model: str, settings: Settings, processes: int = 0
 ) -> Iterator[BareLoop]:
-    """Start the processes, one per core, and load the model in each."""
+    """Start the processes, one per core if not told otherwise, and load the model in each."""
     prepare_model(read_model(model, settings.models_path), settings)
     context = get_context("spawn")
     counter = context.Value("l", 0)
     places = (str(settings.home), str(settings.models_path))
     started, pipes = [], []
-    for _ in os.sched_getaffinity(0):
+    for _ in range(processes or len(os.sched_getaffinity(0))):
         pipe, other = context.Pipe()
-        process = context.Process(target=_run, args=(other, counter, paths, model, places, rests))
+        process = context.Process(target=_run, args=(other, counter, paths, model, places))
         process.start()
         other.close()
         started.append(process)
@@ -76,9 +69,7 @@ def bare_loop(
             process.join(10)
 
 
-def _run(
-    pipe: Any, counter: Any, paths: Sequence[Path], model: str, places: Any, rests: bool
-) -> None:
+def _run(pipe: Any, counter: Any, paths: Sequence[Path], model: str, places: Any) -> None:
     from worker.decode import Decoded, decode, prepare
     from worker.engines.choose import load_engine
 
@@ -89,7 +80,7 @@ def _run(
     prepare(limits)
     pipe.send("ready")
     while pipe.recv():
-        for done in itertools.count(1):
+        while True:
             with counter.get_lock():
                 index = counter.value
                 counter.value = index + 1
@@ -98,6 +89,4 @@ def _run(
             decoded = decode(paths[index].read_bytes(), spec.input, limits)
             assert isinstance(decoded, Decoded), decoded
             engine.predict(decoded.pixels[None])[0].argmax()
-            if rests and done % REST_EVERY == 0:
-                time.sleep(REST_SECONDS)
         pipe.send(time.monotonic())
