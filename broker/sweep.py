@@ -112,7 +112,8 @@ def discard(
 def _stop_failing(database: Database) -> None:
     """Stop jobs whose chunks were given up: no worker completes one, and would notice."""
     for job_id, limit in database.read(steering.error_limits):
-        database.write(steering.stop_if_failing, job_id, limit)
+        if database.read(steering.too_many_errors, job_id, limit):
+            database.write(steering.stop_if_failing, job_id, limit)
 
 
 def _close(database: Database) -> int:

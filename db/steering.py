@@ -86,10 +86,10 @@ def end_unsent(connection: Connection, job_id: int) -> int:
     return ended.rowcount
 
 
-def stop_if_failing(connection: Connection, job_id: int, limit: str | None) -> bool:
-    """Stop a job of which more images failed than `limit` tolerates; True if this call did."""
+def too_many_errors(connection: Connection, job_id: int, limit: str | None) -> str | None:
+    """Say that more images of a job failed than `limit` tolerates, if so. Only reads."""
     if limit is None:
-        return False
+        return None
     failed, done = connection.execute(
         # Done chunks only: the others hold their URIs, which cost much to step over.
         select(
@@ -98,8 +98,15 @@ def stop_if_failing(connection: Connection, job_id: int, limit: str | None) -> b
         ).where(Chunk.job_id == job_id, Chunk.status == ChunkStatus.DONE)
     ).one()
     if not parse_error_limit(limit).exceeded(failed, done):
+        return None
+    return f"stopped: {failed} of {done} images failed, --max-errors is {limit}"
+
+
+def stop_if_failing(connection: Connection, job_id: int, limit: str | None) -> bool:
+    """Stop a job of which more images failed than `limit` tolerates; True if this call did."""
+    why = too_many_errors(connection, job_id, limit)
+    if why is None:
         return False
-    why = f"stopped: {failed} of {done} images failed, --max-errors is {limit}"
     stopped = connection.execute(
         update(Job)
         .where(Job.id == job_id, Job.status.in_(ACTIVE))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from core.types import StageSeconds
+from core.types import Failure, StageSeconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from core.types import Classification
 
 #: How a message ends when its chunk was worked on; else the word is that of `db.chunks.refused`.
 DONE, HANDED_BACK, STOPPED, DISCARDED = "done", "handed_back", "stopped", "discarded"
@@ -28,6 +31,13 @@ class Work:
     stages: StageSeconds = field(default_factory=StageSeconds)
     error: str = ""
     cause: Exception | None = None
+
+    def count(self, done: Classification) -> None:
+        """Count what was recorded: images, those that failed by error code, those reused."""
+        self.images, self.reused = len(done.outcomes), done.reused
+        self.failures = Counter(
+            str(outcome.code) for outcome in done.outcomes if isinstance(outcome, Failure)
+        )
 
     @property
     def failed(self) -> int:

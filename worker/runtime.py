@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from time import perf_counter
 from typing import TYPE_CHECKING, Concatenate, NoReturn, ParamSpec, TypeVar
 
@@ -98,8 +98,7 @@ class Runtime:
         if following is None:
             self._write(workers.count, "commits_discarded")
             return DISCARDED
-        work.images, work.reused = len(classification.outcomes), classification.reused
-        work.failures = _failures(classification)
+        work.count(classification)
         if classification.reused:
             self._write(workers.count, "images_reused", classification.reused)
         with self._telemetry.span("dispatch"):
@@ -231,9 +230,11 @@ class Runtime:
         started = time.monotonic()
         if not last and started < self._judge_from:
             return False
-        stopped = self._write(steering.stop_if_failing, terms.job_id, terms.error_limit)
+        # Read first: to wait for SQLite's writer is no effort, and would put off the next look.
+        job = terms.job_id, terms.error_limit
+        failing = self._read(steering.too_many_errors, *job)
         self._judge_from = started + JUDGING * (time.monotonic() - started)
-        return stopped
+        return bool(failing) and self._write(steering.stop_if_failing, *job)
 
 
 def _failure(error: Exception) -> Failure:
@@ -243,8 +244,3 @@ def _failure(error: Exception) -> Failure:
     if type(error).__name__ == "SoftTimeLimitExceeded":
         return Failure(Code.WORKER_CRASH, "the chunk took longer than CLASSYARD_SOFT_LIMIT")
     return Failure(Code.INTERNAL, f"{type(error).__name__}: {error}")
-
-
-def _failures(done: Classification) -> Counter[str]:
-    """Return how many images failed, by error code."""
-    return Counter(str(outcome.code) for outcome in done.outcomes if isinstance(outcome, Failure))

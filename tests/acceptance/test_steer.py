@@ -129,14 +129,15 @@ def test_a_job_is_paused_resumed_and_retried(yard: Yard) -> None:
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_job_that_fails_too_often_is_stopped(yard: Yard) -> None:
-    uris = [f"stub://fail/http_4xx/{number}" for number in range(400)]
+    uris = [f"stub://fail/http_4xx/{number}" for number in range(1000)]
     yard.worker()
     job = yard.submit(uris, "--chunk-size", "5", "--max-errors", "10")
     assert yard.finish(job) == "failed"
     yard.until(lambda: status(yard, job)["pending"] == 0, what="the end of its chunks")
     found = status(yard, job)
-    assert 10 < found["failed"] <= 30
-    assert found["cancelled"] == 400 - found["failed"]
+    # A look that a busy machine made long is followed by a longer pause, but not by hundreds of images.
+    assert 10 < found["failed"] <= 200
+    assert found["cancelled"] == 1000 - found["failed"]
     shown = yard.command("status", str(job))
     assert shown.code == 1
     assert "images failed, --max-errors is 10" in shown.out
