@@ -1,7 +1,7 @@
 """The whole yard (Redis, Celery, SQL included) against a bare loop of the same decode and engine.
 
-Both are started several times: where a process's memory happens to lie makes it faster or slower by some
-per cent for as long as it lives.
+Both are started several times: where a process's memory happens to lie may make it faster or slower for
+as long as it lives.
 """
 
 from __future__ import annotations
