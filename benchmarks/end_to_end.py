@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-
 TARGET = 0.95
 MODEL = "mobilenet_v2"
 #: Pictures that fill caches and pools, and tell how long one takes.

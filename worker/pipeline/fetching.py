@@ -81,7 +81,8 @@ class FetchAhead:
     ) -> Generator[Fetched]:
         """Yield every URI with `then(content)`, and add the time spent waiting to `seconds`.
 
-        Remote pictures go through threads, local ones if `local_too`. They come as they arrive: one
+        Remote pictures go through threads, local ones if `local_too`; else these are read some in a
+        row, here. Remote ones come as they arrive: one
         slow server does not hold the others up. Those under way and those waiting to be taken are
         `ahead` at most, together: that bounds memory.
         """
