@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageFile
 
 from core.errors import SettingsError
+from worker.decode.rowbuffer import place_row_buffers
 
 if TYPE_CHECKING:
     from core.limits import ImageLimits
@@ -24,6 +25,7 @@ def prepare(limits: ImageLimits) -> None:
         SettingsError: if Pillow cannot read one of the formats.
     """
     Image.preinit()
+    place_row_buffers()
     if "HEIF" in limits.formats:
         _add_heif()
     if not set(limits.formats) <= set(Image.OPEN):
