@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from core.errors import Code
 from core.types import Classification, Failure, StageSeconds
 from worker.answering import Answering
@@ -24,15 +26,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from core.limits import ImageLimits
     from core.modelspec import ModelSpec
     from core.types import Classified, Outcome
     from worker.engines.base import Engine
     from worker.fetch import Fetcher
     from worker.pipeline.fetching import Content, Fetched
+    from worker.pipeline.turns import Batch
 
     Reuse = Callable[[str], Classified | None]
 
@@ -81,7 +81,13 @@ class Pipeline:
         self._beat = beat
         size = GROUP if engine.batch_size == 1 else engine.batch_size
         shape = (size, spec.input.height, spec.input.width, spec.input.channels)
-        self._turns = Turns(shape, aside=settings.decode_threads > 0)
+        self._turns = Turns(
+            # What is given to the engine one by one need not lie together: that saves a copy.
+            (lambda: [np.empty(0, np.uint8)] * size)
+            if engine.batch_size == 1
+            else (lambda: np.empty(shape, np.uint8)),
+            aside=settings.decode_threads > 0,
+        )
         ahead = settings.fetch_ahead
         if settings.decode_threads:
             ahead = max(ahead, 2 * size)
@@ -114,7 +120,7 @@ class Pipeline:
         outcomes: dict[str, Outcome] = {}
         predictor = Predictor(self._engine, self._answering, top_k, self._settings.pass_on)
 
-        def answer(pictures: list[Picture], batch: NDArray[np.uint8]) -> dict[str, Outcome]:
+        def answer(pictures: list[Picture], batch: Batch) -> dict[str, Outcome]:
             return dict(predictor.predict(pictures, batch, self._beat))
 
         turn = self._turns.begin(answer)
@@ -127,11 +133,11 @@ class Pipeline:
         for uri, content in self._contents(uris, roots, seconds, reuse):
             if stop is not None:
                 stop()
-            picture = self._place(uri, content, turn.place, seconds, reuse)
+            opened = self._opened(content, seconds, reuse)
             self._beat()
-            if not isinstance(picture, Picture):
-                outcomes[uri] = picture
-            elif turn.add(picture):
+            if not isinstance(opened, Opened):
+                outcomes[uri] = opened
+            elif turn.add(_picture(uri, opened), opened.pixels):
                 take(turn.send)
         take(turn.finish)
         predictor.raise_if_hopeless()
@@ -157,33 +163,23 @@ class Pipeline:
         with closing(fetched):
             yield from fetched
 
-    def _place(
-        self,
-        uri: str,
-        content: Content,
-        place: NDArray[np.uint8],
-        seconds: StageSeconds,
-        reuse: Reuse | None,
-    ) -> Picture | Outcome:
-        """Put a picture into its `place` in the batch, unless its answer is known."""
+    def _opened(
+        self, content: Content, seconds: StageSeconds, reuse: Reuse | None
+    ) -> Opened | Outcome:
+        """Return the decoded picture, unless its answer is known."""
         if isinstance(content, Failure):
+            return content
+        if isinstance(content, Opened):
+            seconds.decode += content.seconds  # in a thread, beside this one
             return content
         start = perf_counter()
         try:
-            if isinstance(content, bytes):
-                content_hash = hash_of(content)
-                if reuse is not None and (known := reuse(content_hash)) is not None:
-                    return known
-                opened = self._open(content, content_hash)
-            else:
-                opened = content
-                seconds.decode += opened.seconds  # in a thread, beside this one
-            if isinstance(opened, Failure):
-                return opened
-            place[...] = opened.pixels
+            content_hash = hash_of(content)
+            if reuse is not None and (known := reuse(content_hash)) is not None:
+                return known
+            return self._open(content, content_hash)
         finally:
             seconds.decode += perf_counter() - start
-        return Picture(uri, opened.width, opened.height, opened.content_hash)
 
     def _open(self, content: bytes, content_hash: str = "") -> Opened | Failure:
         """Decode `content`."""
@@ -203,6 +199,10 @@ class Pipeline:
             content_hash or hash_of(content),
             perf_counter() - start,
         )
+
+
+def _picture(uri: str, opened: Opened) -> Picture:
+    return Picture(uri, opened.width, opened.height, opened.content_hash)
 
 
 def _as_is(content: bytes) -> bytes:

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from core.types import Outcome
     from worker.answering import Answering
     from worker.engines.base import Engine
+    from worker.pipeline.turns import Batch
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A decoded picture on its way through the model; its pixels lie in the batch."""
+    """A decoded picture on its way through the model; its pixels are in the batch."""
 
     uri: str
     width: int
@@ -49,7 +50,7 @@ class Predictor:
         self._error: Exception | None = None
 
     def predict(
-        self, pictures: Sequence[Picture], batch: NDArray[np.uint8], beat: Callable[[], None]
+        self, pictures: Sequence[Picture], batch: Batch, beat: Callable[[], None]
     ) -> Iterator[tuple[str, Outcome]]:
         """Yield the outcome of every picture of the batch.
 
@@ -81,13 +82,13 @@ class Predictor:
         if self._error is not None and not self._answered:
             raise self._error
 
-    def _scores(self, batch: NDArray[np.uint8], beat: Callable[[], None]) -> NDArray[np.float32]:
+    def _scores(self, batch: Batch, beat: Callable[[], None]) -> NDArray[np.float32]:
         """Score the batch in as many calls as the engine needs."""
         wanted = (len(batch), self._answering.classes + self._engine.embedding_size)
         scores = np.empty(wanted, np.float32)
         size = self._engine.batch_size
         for start in range(0, len(batch), size):
-            part = batch[start : start + size]
+            part = batch[start][None] if size == 1 else np.asarray(batch[start : start + size])
             try:
                 answer = self._engine.predict(part)
             finally:

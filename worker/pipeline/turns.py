@@ -5,19 +5,20 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from core.types import Outcome
     from worker.pipeline.predicting import Picture
 
     Outcomes: TypeAlias = dict[str, Outcome]
-    #: Answers the pictures whose pixels lie in a batch (uint8 `[N, H, W, C]`).
-    Answer: TypeAlias = Callable[[list[Picture], NDArray[np.uint8]], Outcomes]
+    #: Pixels of pictures: uint8 `[N, H, W, C]`, or N times `[H, W, C]`.
+    Batch: TypeAlias = NDArray[np.uint8] | list[NDArray[np.uint8]]
+    #: Answers the pictures whose pixels are in a batch.
+    Answer: TypeAlias = Callable[[list[Picture], Batch], Outcomes]
 
 
 class Turns:
@@ -27,9 +28,9 @@ class Turns:
     while it works. Otherwise there is one batch, and whoever fills it also has it answered.
     """
 
-    def __init__(self, shape: tuple[int, ...], *, aside: bool) -> None:
-        """Allocate the batches: `shape` is `[N, H, W, C]`."""
-        self._batches = [np.empty(shape, np.uint8) for _ in range(2 if aside else 1)]
+    def __init__(self, new: Callable[[], Batch], *, aside: bool) -> None:
+        """Allocate the batches by calling `new`."""
+        self._batches = [new() for _ in range(2 if aside else 1)]
         self._thread = ThreadPoolExecutor(1, "predict") if aside else None
 
     def begin(self, answer: Answer) -> Turn:
@@ -47,7 +48,7 @@ class Turn:
 
     def __init__(
         self,
-        batches: list[NDArray[np.uint8]],
+        batches: list[Batch],
         answer: Answer,
         thread: ThreadPoolExecutor | None,
     ) -> None:
@@ -57,14 +58,9 @@ class Turn:
         self._waiting: list[Picture] = []
         self._under_way: Future[Outcomes] | None = None
 
-    @property
-    def place(self) -> NDArray[np.uint8]:
-        """Where the next picture's pixels go: uint8 `[H, W, C]`."""
-        place: NDArray[np.uint8] = self._batches[0][len(self._waiting)]
-        return place
-
-    def add(self, picture: Picture) -> bool:
-        """Take the picture that was put into `place`; True if the batch is full now."""
+    def add(self, picture: Picture, pixels: NDArray[np.uint8]) -> bool:
+        """Take a picture; True if the batch is full now."""
+        self._batches[0][len(self._waiting)] = pixels
         self._waiting.append(picture)
         return len(self._waiting) == len(self._batches[0])
 
