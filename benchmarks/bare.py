@@ -10,6 +10,7 @@ import os
 import time
 from contextlib import contextmanager
 from multiprocessing import get_context
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,20 +27,32 @@ if TYPE_CHECKING:
 class BareLoop:
     """Processes with a model in memory that wait to be told to go."""
 
-    def __init__(self, pipes: Sequence[Any], counter: Any, count: int) -> None:
+    def __init__(self, pids: Sequence[int], pipes: Sequence[Any], counter: Any, count: int) -> None:
+        self.pids = pids
         self._pipes = pipes
         self._counter = counter
         self._count = count
+        self._ends: dict[Any, float] = {}
 
-    def rate(self, most: int | None = None) -> float:
-        """Classify all pictures, or the last `most` of them; return pictures per second."""
-        count = self._count if most is None else min(most, self._count)
-        self._counter.value = self._count - count
-        start = time.monotonic()
+    def start(self, most: int | None = None) -> None:
+        """Begin to classify all pictures, or the last `most` of them."""
+        self._counter.value = 0 if most is None else max(0, self._count - most)
+        self._ends = {}
         for pipe in self._pipes:
             pipe.send("go")
-        last: float = max(pipe.recv() for pipe in self._pipes)
-        return count / (last - start)
+
+    def ended(self) -> float | None:
+        """Return the moment of the end (seconds since the epoch), None if it has not ended."""
+        for pipe in self._pipes:
+            if pipe not in self._ends and pipe.poll():
+                self._ends[pipe] = pipe.recv()
+        return max(self._ends.values()) if len(self._ends) == len(self._pipes) else None
+
+    def warm(self, count: int) -> None:
+        """Classify the last `count` pictures."""
+        self.start(count)
+        while self.ended() is None:
+            wait([pipe for pipe in self._pipes if pipe not in self._ends])
 
 
 @contextmanager
@@ -62,7 +75,7 @@ def bare_loop(
     try:
         for pipe in pipes:
             pipe.recv()  # ready
-        yield BareLoop(pipes, counter, len(paths))
+        yield BareLoop([process.pid or 0 for process in started], pipes, counter, len(paths))
     finally:
         for process in started:
             process.terminate()
@@ -89,4 +102,4 @@ def _run(pipe: Any, counter: Any, paths: Sequence[Path], model: str, places: Any
             decoded = decode(paths[index].read_bytes(), spec.input, limits)
             assert isinstance(decoded, Decoded), decoded
             engine.predict(decoded.pixels[None])[0].argmax()
-        pipe.send(time.monotonic())
+        pipe.send(time.time())

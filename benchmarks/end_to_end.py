@@ -1,7 +1,7 @@
 """The whole yard (Redis, Celery, SQL included) against a bare loop of the same decode and engine.
 
 Both are started several times: where a process's memory happens to lie may make it faster or slower for
-as long as it lives.
+as long as it lives. They run in slices, so that both meet the same machine.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.bare import bare_loop
-from benchmarks.lab import lab, manifest
-from benchmarks.measure import Pairs, conclude, in_turns, parser
+from benchmarks.lab import JobRun, lab, manifest
+from benchmarks.measure import Pairs, conclude, parser
 from benchmarks.networks import models_dir
 from benchmarks.pictures import pictures
+from benchmarks.slices import in_slices
 
 if TYPE_CHECKING:
     import argparse
@@ -28,7 +29,7 @@ WARM = 300
 
 
 def main() -> None:
-    """Classify the same files in both, in turns; a job counts from its submission to its end."""
+    """Classify the same files in both; a job counts from its submission to its end."""
     made = parser(__doc__)
     made.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     made.add_argument("--images", type=int, default=2000)
@@ -58,11 +59,10 @@ def _measure(options: argparse.Namespace, paths: Sequence[Path]) -> tuple[Pairs,
     ):
         listed = manifest(Path(folder), [str(path) for path in paths])
         few = manifest(Path(folder), [str(path) for path in paths[:WARM]])
-        turns = in_turns(
-            lambda: yard.rate(listed, MODEL),
-            bare.rate,
-            options.pairs,
-            warm=lambda: (yard.rate(few, MODEL), bare.rate(WARM)),
+        yard.rate(few, MODEL)
+        bare.warm(WARM)
+        turns = in_slices(
+            lambda: JobRun(yard, listed, MODEL), lambda: bare, len(paths), options.pairs
         )
         return turns, yard.stages(yard.submit(few, MODEL))
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from producer.submit import Desk
 
 #: Seconds between looks at a job: seldom, for every look costs the machine that is being measured.
-LOOK = 0.25
+LOOK = 0.5
 HELD = text("SELECT started_at, finished_at FROM chunks WHERE job_id = :job")
 
 
@@ -133,9 +133,36 @@ class Lab:
 
     def children(self) -> list[int]:
         """Return the process ids of the worker's children that classify."""
-        info = self.desk.database.read(workers.live_workers, 60)[0].info
-        path = Path(f"/proc/{info.pid}/task/{info.pid}/children")
-        return [int(pid) for pid in path.read_text().split()]
+        return self.processes()[1:]
+
+    def processes(self) -> list[int]:
+        """Return the process ids of the worker: the parent, and its children that classify."""
+        parent = self.desk.database.read(workers.live_workers, 60)[0].info.pid
+        path = Path(f"/proc/{parent}/task/{parent}/children")
+        return [parent, *(int(pid) for pid in path.read_text().split())]
+
+
+class JobRun:
+    """A job on its way through a lab: from before its submission to its last commit."""
+
+    def __init__(self, yard: Lab, listed: Path, model: str) -> None:
+        self.pids = yard.processes()
+        self._yard = yard
+        self._listed = listed
+        self._model = model
+        self._job = 0
+
+    def start(self) -> None:
+        """Submit the job."""
+        self._job = self._yard.submit(self._listed, self._model)
+
+    def ended(self) -> float | None:
+        """Return the moment of the end (seconds since the epoch), None if it has not ended."""
+        if not JobStatus(self._yard.status(self._job)).terminal:
+            return None
+        finished = self._yard.finish(self._job).finished_at
+        assert finished is not None
+        return finished.timestamp()
 
 
 @contextmanager
