@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Final, Self
 if TYPE_CHECKING:
     from types import TracebackType
 
-#: Longest time, in seconds, between two settings of the timer: setting it starts a thread.
-_REARM: Final = 1.0
+#: Longest time, in seconds, between two settings of the timer, by which it may run out early: setting
+#: it ends a thread and starts one.
+_REARM: Final = 10.0
 
 
 class Watchdog:
