@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from db.chunks import Outgoing
     from db.session import Database
 
-#: Chunks waiting besides the running ones, so that no child waits for its next message.
-SPARE = 2
+#: Chunks of a job that are sent though no worker is there yet.
+LEAST = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Dispatcher:
         """Return how many chunks of one job may be in Redis or in workers' hands."""
         if self.settings.window:
             return self.settings.window
-        return 2 * live_slots(connection, self.settings.dead_after, queue) + SPARE
+        return max(LEAST, 2 * live_slots(connection, self.settings.dead_after, queue))
 
     def _publish(self, producer: Producer, chunk: Outgoing) -> None:
         terms = chunk.terms

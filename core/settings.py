@@ -85,7 +85,7 @@ class Settings(BaseSettings):
 
     # Cutting and sending
     chunk_size: int = Field(0, ge=0, le=10_000, description="Images in a chunk; 0: chosen per job")
-    window: int = Field(0, ge=0, description="Chunks of a job in Redis at once; 0: 2 x slots + 2")
+    window: int = Field(0, ge=0, description="Chunks of a job in Redis at once; 0: 2 x slots")
     max_images: int = Field(0, ge=0, description="Most images of one job; 0: any number")
     max_waiting: int = Field(
         0, ge=0, description="Waiting images of all jobs at which submissions are refused; 0: never"

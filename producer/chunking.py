@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 FIRST_CHUNK = 128
 #: Seconds that a chunk should take: long enough to make its overhead small, short enough that a
 #: small job behind a large one starts soon and a crash costs little.
-CHUNK_SECONDS = 1.0
-#: Twice that for images behind a network: a chunk begins with a wait for the first of them.
+CHUNK_SECONDS = 1.5
+#: More for images behind a network: a chunk begins with a wait for the first of them.
 REMOTE_CHUNK_SECONDS = 2.0
 #: Schemes of such images.
 REMOTE = ("http:", "https:", "s3:", "gs:", "az:")
@@ -43,7 +43,7 @@ def sized_blocks(
     """Return the images in blocks of the size of a chunk.
 
     Only the beginning of the sources is read to choose it: a long job gets chunks that take about
-    a second, a short one gets enough of them for every slot. The last ones are smaller, so that
+    CHUNK_SECONDS, a short one gets enough of them for every slot. The last ones are smaller, so that
     no slot is done long before the others.
     """
     if chunk_size:

@@ -9,7 +9,7 @@ import pytest
 from kombu.entity import Queue
 
 from broker.app import list_key, make_app
-from broker.dispatch import SPARE, Dispatcher
+from broker.dispatch import LEAST, Dispatcher
 from core.errors import BrokerError
 from core.settings import Settings, read_settings
 from core.types import Priority
@@ -81,12 +81,12 @@ def test_never_more_than_the_window(desk: Dispatcher) -> None:
 def test_the_window_grows_with_the_workers(desk: Dispatcher) -> None:
     record = Record(desk.database)
     window = desk.database.read(desk.window, "classyard")
-    assert window == SPARE
+    assert window == LEAST
     record.arrive(ANN, slots=4)
-    assert desk.database.read(desk.window, "classyard") == 8 + SPARE
-    assert desk.database.read(desk.window, "gpu") == SPARE
+    assert desk.database.read(desk.window, "classyard") == 8
+    assert desk.database.read(desk.window, "gpu") == LEAST
     desk.database.write(workers.leave, "ann")
-    assert desk.database.read(desk.window, "classyard") == SPARE
+    assert desk.database.read(desk.window, "classyard") == LEAST
 
 
 def test_many_fill_a_window_at_once(desk: Dispatcher) -> None:
