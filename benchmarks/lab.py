@@ -53,16 +53,23 @@ class Lab:
 
     def submit(self, manifest: Path, model: str = "digits", chunk_size: int = 0) -> int:
         """Submit the URIs of a text file as `classyard submit` does; return the job's id."""
-        sources = open_sources([str(manifest)])
+        return self.send(manifest, self.request(model), chunk_size)
+
+    def request(self, model: str) -> JobRequest:
+        """Return what is asked for; to tell one model from another means to read its weights."""
         spec = read_model(model, self.desk.settings.models_path)
-        request = JobRequest(
-            name=manifest.name,
+        return JobRequest(
+            name="benchmark",
             model=spec.name,
             fingerprint=spec.fingerprint,
             queue=self.desk.settings.queue,
             top_k=5,
             options={"roots": [str(workplace("."))]},
         )
+
+    def send(self, manifest: Path, request: JobRequest, chunk_size: int = 0) -> int:
+        """Submit the URIs of a text file; return the job's id."""
+        sources = open_sources([str(manifest)])
         return submit(self.desk, sources, request, chunk_size).job_id
 
     def finish(self, job_id: int, seconds: float = 280) -> Progress:
@@ -149,12 +156,12 @@ class JobRun:
         self.pids = yard.processes()
         self._yard = yard
         self._listed = listed
-        self._model = model
+        self._request = yard.request(model)
         self._job = 0
 
     def start(self) -> None:
         """Submit the job."""
-        self._job = self._yard.submit(self._listed, self._model)
+        self._job = self._yard.send(self._listed, self._request)
 
     def ended(self) -> float | None:
         """Return the moment of the end (seconds since the epoch), None if it has not ended."""
