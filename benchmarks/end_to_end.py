@@ -34,7 +34,7 @@ def main() -> None:
     made.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     made.add_argument("--images", type=int, default=2000)
     made.add_argument("--starts", type=int, default=3, help="how often both are started")
-    made.add_argument("--pairs", type=int, default=3, help="pairs of runs after each start")
+    made.add_argument("--pairs", type=int, default=2, help="pairs of runs after each start")
     options = made.parse_args()
     if options.quick:
         options.images, options.starts, options.pairs = 100, 1, 2
