@@ -11,6 +11,7 @@ import httpcore
 
 from core.errors import Code
 from worker.fetch.body import read_body
+from worker.fetch.connections import KEEP_ALIVE, Connections
 from worker.fetch.gate import HostGate
 from worker.fetch.network import StaleError
 from worker.fetch.refusal import Refused
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from worker.fetch.board import Board
     from worker.fetch.timer import Timer
 
-#: Connections open at once, idle ones included, and how long an idle one is kept.
-_CONNECTIONS: Final = 64
-_KEEP_ALIVE: Final = 10.0
 #: Most bytes of response headers.
 _HEADER_LIMIT: Final = 64 * 1024
 #: Kept connections that may turn out to be closed before a request counts as failed.
@@ -59,13 +57,14 @@ class HttpClient:
             read = partial(self._follow, robots=None)
             self._robots = Robots(read, self._limits.user_agent, timer.clock)
         # httpcore reads nothing from the environment: no proxies, no netrc, no cookies.
-        self._pool = httpcore.ConnectionPool(
+        new = partial(
+            httpcore.ConnectionPool,
             ssl_context=tls,
-            max_connections=_CONNECTIONS,
-            max_keepalive_connections=_CONNECTIONS,
-            keepalive_expiry=_KEEP_ALIVE,
+            max_connections=1,
+            keepalive_expiry=KEEP_ALIVE,
             network_backend=network,
         )
+        self._connections = Connections(new, timer.clock)
 
     def get(self, url: HttpUrl) -> bytes:
         """Return the bytes at `url`.
@@ -98,7 +97,7 @@ class HttpClient:
     def close(self) -> None:
         """Close all connections and end all waiting for a host's turn."""
         self._gate.close()
-        self._pool.close()
+        self._connections.close()
 
     def _ask_anew(self, url: HttpUrl, hop: int, deadline: float) -> bytes | str:
         """Ask; again and at once where a kept connection was closed just before."""
@@ -112,15 +111,18 @@ class HttpClient:
     def _ask(self, url: HttpUrl, hop: int, deadline: float) -> bytes | str:
         """Return the body, or the location that the server points to."""
         waits = {"connect": deadline, "read": deadline, "write": deadline}
-        # The pool's wait is httpcore's own, hence in seconds; the others reach our network.
-        waits["pool"] = self._limits.total_timeout
         try:
-            with self._pool.stream(
-                "GET",
-                httpcore.URL(scheme=url.scheme, host=url.host, port=url.port, target=url.target),
-                headers=self._headers(url),
-                extensions={"timeout": waits},
-            ) as response:
+            with (
+                self._connections.lend((url.scheme, url.host, url.port)) as connection,
+                connection.stream(
+                    "GET",
+                    httpcore.URL(
+                        scheme=url.scheme, host=url.host, port=url.port, target=url.target
+                    ),
+                    headers=self._headers(url),
+                    extensions={"timeout": waits},
+                ) as response,
+            ):
                 return self._read(response)
         except Refused as refused:
             # A 503 speaks of one address or of all; a 429 of us.
@@ -130,8 +132,6 @@ class HttpClient:
                 detail = f"redirect {hop} leads to a non-public address"
                 raise Refused(Code.REDIRECT_FORBIDDEN, detail) from None
             raise
-        except httpcore.TimeoutException:
-            raise Refused(Code.TIMEOUT_CONNECT, "no connection was free") from None
         except (httpcore.ProtocolError, httpcore.NetworkError) as error:
             raise _broken(error) from None
 
