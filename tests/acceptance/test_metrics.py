@@ -113,7 +113,7 @@ def _look_at_the_yard(yard: Yard, port: int, pid: int) -> None:
     found = scrape(port)
     assert found["classyard_answers", ("database",)] == found["classyard_answers", ("redis",)] == 1
     assert found["classyard_queue_depth", ("normal", "classyard")] == 0
-    assert found["classyard_window", ("classyard",)] == 6
+    assert found["classyard_window", ("classyard",)] == 4
     assert found["classyard_slots", ("classyard",)] == 2
     assert found["classyard_workers", ("stub", "classyard")] == 1
     (rate,) = [value for (name, _), value in found.items() if name.endswith("images_per_second")]
