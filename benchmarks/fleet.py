@@ -151,7 +151,8 @@ def main() -> None:
         started = time.perf_counter()
         job = Lab(desk, None).submit(listed, chunk_size=CHUNK)
         submitting = time.perf_counter() - started
-        memory = _client(desk).info("memory")["used_memory"] / 2**20
+        client, key = _queue(desk)
+        memory, messages = client.info("memory")["used_memory"] / 2**20, client.llen(key)
         say(f"{count} workers, {total} slots; {3 * total} chunks submitted in {submitting:.1f} s")
         held = fleet.die(0.1)
         started = time.perf_counter()
@@ -177,18 +178,15 @@ def main() -> None:
         Figure(f"{fleet_name}: all signs of life", beating, "s", 10, more_is_better=False,
                spread="n=1", note="one connection; each worker has 10 s"),
         Figure(f"{fleet_name}: Redis with a full window", memory, "MiB", 512,
-               more_is_better=False, spread="n=1", note=f"{2 * total + 2:,} messages"),
+               more_is_better=False, spread="n=1", note=f"{messages:,} messages"),
         Figure(f"{fleet_name}: status, the query", asking, "s", 0.2, more_is_better=False,
                spread="n=1", note=f"{number(ended.chunks_done)} chunks"),
     ])  # fmt: skip
 
 
-def _client(desk: Desk) -> Any:
-    return desk.app.connection_for_write().default_channel.client
-
-
 def _queue(desk: Desk) -> tuple[Any, str]:
-    return _client(desk), list_key(desk.settings.queue, Priority.NORMAL)
+    client = desk.app.connection_for_write().default_channel.client
+    return client, list_key(desk.settings.queue, Priority.NORMAL)
 
 
 def _message(raw: bytes | None) -> ChunkMessage:

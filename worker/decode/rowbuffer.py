@@ -1,8 +1,8 @@
 """Row buffer: where Pillow's JPEG decoder keeps the row that libjpeg has just written.
 
 If it begins at a multiple of 32 bytes, libjpeg-turbo writes past the caches (the `vmovntdq` of its
-`jdcolext-avx2.asm`), and Pillow, which reads the row at once, waits for memory: a tenth of all decoding
-(docs/benchmarks.md). glibc begins memory at an odd or an even multiple of 16, as it happens; this
+`jdcolext-avx2.asm`), and Pillow, which reads the row at once, waits for memory: decoding that picture
+takes about a tenth longer (docs/benchmarks.md). glibc begins memory at an odd or an even multiple of 16, as it happens; this
 makes the odd one happen.
 """
 

@@ -1,7 +1,7 @@
 """Connections that are kept for the next image, and lent to one request at a time.
 
-httpcore's own pool looks at each of its connections for each of them, twice per request: with sixteen that
-is half of what a request costs. So each of its pools here holds one connection only.
+httpcore's own pool looks at each of its connections for each of them, twice per request: with 48 that is
+half of what a request costs (docs/benchmarks.md). So each of its pools here holds one connection only.
 """
 
 from __future__ import annotations

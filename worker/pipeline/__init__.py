@@ -81,13 +81,13 @@ class Pipeline:
         self._beat = beat
         size = GROUP if engine.batch_size == 1 else engine.batch_size
         shape = (size, spec.input.height, spec.input.width, spec.input.channels)
-        self._turns = Turns(
+
+        def new_batch() -> Batch:
             # What is given to the engine one by one need not lie together: that saves a copy.
-            (lambda: [np.empty(0, np.uint8)] * size)
-            if engine.batch_size == 1
-            else (lambda: np.empty(shape, np.uint8)),
-            aside=settings.decode_threads > 0,
-        )
+            nothing = np.empty(0, np.uint8)
+            return [nothing] * size if engine.batch_size == 1 else np.empty(shape, np.uint8)
+
+        self._turns = Turns(new_batch, aside=settings.decode_threads > 0)
         ahead = settings.fetch_ahead
         if settings.decode_threads:
             ahead = max(ahead, 2 * size)

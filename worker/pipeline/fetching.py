@@ -82,9 +82,8 @@ class FetchAhead:
         """Yield every URI with `then(content)`, and add the time spent waiting to `seconds`.
 
         Remote pictures go through threads, local ones if `local_too`; else these are read some in a
-        row, here. Remote ones come as they arrive: one
-        slow server does not hold the others up. Those under way and those waiting to be taken are
-        `ahead` at most, together: that bounds memory.
+        row, here. Remote ones come as they arrive: one slow server does not hold the others up. Those
+        under way and those waiting to be taken are `ahead` at most, together: that bounds memory.
         """
         row: deque[Fetched] = deque()
         row_seconds = 0.0
