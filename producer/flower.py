@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from broker.app import make_app
 from core.errors import ClassyardError
-from producer.services import STOP_EXTRA, Service
+from producer.services import STOP_EXTRA, Service, from_here
 
 if TYPE_CHECKING:
     from core.settings import Settings
@@ -27,6 +27,7 @@ def flower_service(settings: Settings) -> Service:
         log=settings.home / "logs" / "flower.log",
         environment=environment,
         stop_seconds=STOP_EXTRA,
+        door=(from_here(settings.flower_address), settings.flower_port),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -27,6 +28,15 @@ MOST_LOG: Final = 64 * 2**20
 MOST_WORDS: Final = 4096
 
 
+#: Addresses that mean all of a machine's, and where such a door is found from the machine itself.
+_ALL: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not listened on
+
+
+def from_here(address: str) -> str:
+    """Return where this machine itself reaches a program that listens on `address`."""
+    return _ALL.get(address, address)
+
+
 @dataclass(slots=True)
 class Service:
     """A program that is started again when it dies."""
@@ -36,6 +46,8 @@ class Service:
     log: Path
     environment: dict[str, str]
     stop_seconds: float
+    #: The address and port at which it takes connections once it is up.
+    door: tuple[str, int] | None = None
     restarts: int = 0
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     _output: IO[bytes] | None = field(default=None, repr=False)
@@ -81,6 +93,16 @@ class Service:
         self.restarts += 1
         self.start()
         return f"{self.name} started again"
+
+    def is_open(self) -> bool:
+        """Whether the program takes connections; true of one that never does."""
+        if self.door is None:
+            return True
+        try:
+            socket.create_connection(self.door, timeout=1).close()
+        except OSError:
+            return False
+        return True
 
     def last_words(self) -> str:
         """Return the last line the program printed: why it ended, if it did by itself."""

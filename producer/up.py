@@ -5,6 +5,7 @@ A further child is one line in `CHILDREN` and one flag of the command.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
@@ -91,6 +92,15 @@ class Crew:
         """Yield each child's name and where to find it."""
         for name, child in self._children.items():
             yield name, child.place(self._settings, self.services[name])
+
+    def wait_until_open(self, seconds: float = 20) -> None:
+        """Wait until all children take connections; of one that dies instead, `supervise` tells."""
+        deadline = time.monotonic() + seconds
+        for service in self.services.values():
+            while service.exit_code is None and not service.is_open():
+                if time.monotonic() > deadline:
+                    return
+                time.sleep(0.05)
 
     def supervise(self) -> Iterator[tuple[str, str]]:
         """Start again what died; yield what happened and what the children logged, by child."""

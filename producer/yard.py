@@ -14,7 +14,7 @@ from core.prepare import require_worker
 from core.tracing import open_tracing
 from db import workers
 from producer.record import open_record
-from producer.services import STOP_EXTRA, Service
+from producer.services import STOP_EXTRA, Service, from_here
 from producer.submit import Desk
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ def metrics_service(settings: Settings) -> Service:
         log=settings.home / "logs" / "metrics.log",
         environment=settings.as_environment(),
         stop_seconds=STOP_EXTRA,
+        door=(from_here(settings.metrics_address), settings.metrics_port),
     )
 
 

@@ -57,6 +57,7 @@ def up(
     names = [name for name, chosen in wanted.items() if chosen]
     with open_desk(settings) as desk, Crew(settings, names) as crew:
         wait_for_worker(desk, crew.services["worker"])
+        crew.wait_until_open()
         where = desk.database.engine.url.render_as_string(hide_password=True)
         # Not wrapped: paths and the password are there to be copied.
         for name, place in (*crew.places(), ("database", where)):

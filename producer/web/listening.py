@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from core.errors import ClassyardError
 from core.settings import LOOPBACK
 from producer.flower import USER, new_password
-from producer.services import STOP_EXTRA, Service
+from producer.services import STOP_EXTRA, Service, from_here
 
 if TYPE_CHECKING:
     from core.settings import Settings
@@ -96,9 +96,7 @@ def _listen(address: str, port: int) -> socket.socket:
 
 def url_of(settings: Settings) -> str:
     """Return the address to type into a browser on this machine."""
-    address = settings.web_address
-    if _is_address(address) and ip_address(address).is_unspecified:
-        address = "127.0.0.1"
+    address = from_here(settings.web_address)
     shown = f"[{address}]" if ":" in address else address
     return f"http://{shown}:{settings.web_port}/"
 
@@ -127,4 +125,5 @@ def web_service(settings: Settings) -> Service:
         log=settings.home / "logs" / "web.log",
         environment=settings.as_environment(),
         stop_seconds=STOP_EXTRA,
+        door=(from_here(settings.web_address), settings.web_port),
     )

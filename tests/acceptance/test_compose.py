@@ -25,8 +25,8 @@ import pytest
 from sqlalchemy import make_url
 
 from broker.embedded import _server_binary
-from tests.acceptance.test_up import free_port
 from tests.support.compose import SERVICES, STAGES, Container
+from tests.support.ports import free_port
 from tests.support.postgres import programs
 from tests.support.yard import ROOT
 

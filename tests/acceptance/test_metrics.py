@@ -16,7 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from core.metrics import WORKER_METRICS, YARD_METRICS
 from core.settings import read_settings
 from tests.acceptance.conftest import left_over
-from tests.acceptance.test_up import free_port, started
+from tests.acceptance.test_up import started
+from tests.support.ports import free_port
 from tests.support.yard import Yard
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ import pty
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ import pytest
 
 from core.settings import read_settings
 from tests.acceptance.conftest import left_over
+from tests.support.ports import free_port
 from tests.support.record import LABELS
 from tests.support.yard import ROOT, Yard
 from worker.stub import expected
@@ -35,12 +35,6 @@ if TYPE_CHECKING:
 
 GOOD = [f"http://pictures.example/{n}.jpg?signature=SECRET" for n in range(30)]
 BAD = ["stub://fail/http_4xx/1", "stub://fail/empty/2"]
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

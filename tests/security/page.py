@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import socket
 from typing import TYPE_CHECKING
 
 from producer.cli.local import SAMPLES
@@ -14,11 +13,6 @@ if TYPE_CHECKING:
     from tests.support.yard import Yard
 
 SAMPLE = (SAMPLES / "digit-3-1588.png").read_bytes()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def ask(

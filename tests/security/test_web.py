@@ -16,7 +16,8 @@ from core.settings import read_settings
 from producer.cli.web import read_password
 from producer.web.guard import HEADERS
 from producer.web.listening import open_door
-from tests.security.page import SAMPLE, ask, drop, form, free_port, shelf
+from tests.security.page import SAMPLE, ask, drop, form, shelf
+from tests.support.ports import free_port
 from tests.support.yard import Yard
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ import stat
 from typing import TYPE_CHECKING
 
 from core.settings import read_settings
-from tests.security.page import SAMPLE, ask, drop, form, free_port, shelf
+from tests.security.page import SAMPLE, ask, drop, form, shelf
+from tests.support.ports import free_port
 from tests.support.yard import Yard
 
 if TYPE_CHECKING:
