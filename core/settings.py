@@ -25,6 +25,8 @@ TraceTarget = Literal["off", "console", "otlp"]
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 Seconds = Annotated[float, Field(gt=0)]
 Words = Annotated[tuple[str, ...], NoDecode]
+#: What a header of HTTP can carry.
+_ONE_LINE = r"^[^\x00-\x1f\x7f]*$"
 #: What people call a format, where Pillow has another name.
 _PILLOWS_NAME = {"JPG": "JPEG", "TIF": "TIFF", "HEIC": "HEIF", "JP2": "JPEG2000", "APNG": "PNG"}
 #: Settings that are comma-separated in the environment.
@@ -119,10 +121,14 @@ class Settings(BaseSettings):
     robots: bool = Field(False, description="Obey robots.txt of the hosts fetched from")
     fetch_ahead: int = Field(16, ge=1, description="Pictures fetched ahead, per child process")
     user_agent: str = Field(
-        "classyard/0.1 (bulk image classifier)", description="What servers are told of us"
+        "classyard/0.1 (bulk image classifier)",
+        pattern=_ONE_LINE,
+        description="What servers are told of us",
     )
     contact: str = Field(
-        "", description="Mail or web address added to the user agent, for those who run the servers"
+        "",
+        pattern=_ONE_LINE,
+        description="Mail or web address added to the user agent, for those who run the servers",
     )
 
     # Object stores

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _FORMAT: Final = "%(asctime)s %(levelname)-7s %(processName)s %(name)s: %(message)s"
 #: Libraries that log every URL and header when asked for DEBUG.
-_TALKATIVE: Final = ("httpcore", "urllib3", "requests", "PIL", "h5py")
+_TALKATIVE: Final = ("urllib3", "requests", "PIL", "h5py")
 #: Celery's, which logs the arguments of every task at DEBUG.
 _POOLS: Final = ("celery.pool", "celery.concurrency", "kombu", "amqp")
 

@@ -12,18 +12,18 @@ import json
 import socket
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
-
-import httpcore
 
 from core.errors import ClassyardError, NoSuchJobError
 from core.settings import read_settings
 from core.types import printable
 from db import notices, queries
 from db.session import open_database
+from worker.fetch.connection import dial, fields_of, request_to
 from worker.fetch.dns import Resolver
-from worker.fetch.network import CheckedNetwork
+from worker.fetch.network import CheckedNetwork, default_tls
 from worker.fetch.refusal import Refused
 from worker.fetch.timer import Timer
 from worker.fetch.uri import HttpUrl, parse
@@ -102,8 +102,6 @@ def _deliver(database: Database, notice: DueNotice, limits: FetchLimits, secret:
         status = _post(notice.url, headers, body, limits)
     except Refused as refused:
         return printable(refused.detail)
-    except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
-        return printable(f"no valid answer: {error}")
     return "" if 200 <= status < 300 else f"HTTP {status}"
 
 
@@ -134,23 +132,10 @@ def _post(url: str, headers: dict[str, str], body: bytes, limits: FetchLimits) -
     assert isinstance(place, HttpUrl)  # not one of the schemes
     timer = Timer(limits, time.monotonic)
     deadline = timer.deadline()
-    waits = {"connect": deadline, "read": deadline, "write": deadline, "pool": DELIVERY_SECONDS}
     network = CheckedNetwork(Resolver(socket.getaddrinfo, time.monotonic), timer)
-    target = httpcore.URL(
-        scheme=place.scheme, host=place.host, port=place.port, target=place.target
-    )
-    fields = [("Host", place.authority), *headers.items()]
-    with (
-        httpcore.ConnectionPool(httpcore.default_ssl_context(), network_backend=network) as pool,
-        pool.stream(
-            "POST",
-            target,
-            headers=[(name.encode(), value.encode("latin-1", "replace")) for name, value in fields],
-            content=body,
-            extensions={"timeout": waits},
-        ) as answer,
-    ):
-        return int(answer.status)
+    origin = (place.scheme, place.host, place.port)
+    with closing(dial(network, default_tls(), origin, deadline)) as connection:
+        return connection.ask(request_to(place, fields_of(headers), b"POST", body), deadline).status
 
 
 if __name__ == "__main__":

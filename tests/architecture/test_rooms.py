@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent.parent
 #: What only the worker's machine has.
-PIXELS = ("tensorflow", "keras", "numpy", "PIL", "ai_edge_litert", "h5py", "httpcore", "flower")
+PIXELS = ("tensorflow", "keras", "numpy", "PIL", "ai_edge_litert", "h5py", "httptools", "flower")
 
 #: Runs the command line in an interpreter that has none of `PIXELS`, nor `worker`.
 WITHOUT = f"""

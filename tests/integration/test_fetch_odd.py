@@ -53,7 +53,8 @@ def encoded(name: str, body: bytes) -> bytes:
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\nTrailer: X\r\n\r\n"
         b"7;a=b\r\n" + PICTURE + b"\r\n0\r\nX: y\r\n\r\n",
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\n" + LONG,
-        b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n" + LONG,
+        b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"7\r\n" + PICTURE + b"\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nX-Name: ö日\r\nX-Empty:\r\nX: a\r\n  folded\r\n".encode() + LONG,
         b"HTTP/1.1 200 OK\r\nX: " + b"a" * 60_000 + b"\r\n" + LONG,
         encoded("gzip", gzip.compress(PICTURE)),
@@ -64,7 +65,7 @@ def encoded(name: str, body: bytes) -> bytes:
     ],
     ids=[
         "1.0", "no length", "no reason", "reason in Latin-1", "LF", "chunks with trailers", "1xx",
-        "length twice", "headers", "long header", "gzip", "x-gzip", "gzip in parts", "none",
+        "length and chunks", "headers", "long header", "gzip", "x-gzip", "gzip in parts", "none",
         "aws-chunked",
     ],
 )  # fmt: skip
@@ -80,12 +81,24 @@ def test_the_picture_comes_through(answer: bytes, site: Site, make: Make) -> Non
         (b"HTTP/1.1 408 Slow\r\nContent-Length: 0\r\n\r\n", Code.TIMEOUT_READ),
         (b"HTTP/1.1 101 Switch\r\nUpgrade: x\r\n\r\n", Code.CONN_FAILED),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n" + LONG, Code.CONN_FAILED),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n" + LONG, Code.CONN_FAILED),
         (encoded("br", PICTURE), Code.NOT_AN_IMAGE),
         (encoded("gzip, gzip", PICTURE), Code.NOT_AN_IMAGE),
         (encoded("gzip", gzip.compress(PICTURE) + gzip.compress(PICTURE)[:-9]), Code.TRUNCATED),
         (encoded("gzip", gzip.compress(bytes(99_999)) * 2), Code.TOO_LARGE),
     ],
-    ids=["206", "304", "408", "101", "two lengths", "br", "gzip twice", "gzip cut", "gzip bomb"],
+    ids=[
+        "206",
+        "304",
+        "408",
+        "101",
+        "two lengths",
+        "length twice",
+        "br",
+        "gzip twice",
+        "gzip cut",
+        "gzip bomb",
+    ],
 )
 def test_what_is_no_picture(answer: bytes, code: Code, site: Site, make: Make) -> None:
     assert code_of(make(tries=1).fetch(site.on("/x", sends(answer)), [])) is code

@@ -74,6 +74,7 @@ def test_other_programs_get_these_very_settings(
         ("engine", "gpu", "CLASSYARD_ENGINE: "),
         ("max_attempts", 1, "CLASSYARD_MAX_ATTEMPTS: "),
         ("chunk_size", 10**6, "CLASSYARD_CHUNK_SIZE: "),
+        ("contact", "me\r\nX: y", "CLASSYARD_CONTACT: "),
         ("broker_url", "redis://queue.example/0", "beyond this machine without a password"),
     ],
 )

@@ -5,14 +5,14 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING, Final
 
-import httpcore
-
 from core.errors import Code
+from worker.fetch.connection import BrokenBodyError
 from worker.fetch.refusal import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from worker.fetch.connection import Answer
     from worker.fetch.timer import Timer
 
 #: Seconds during which a body may come as slowly as it likes.
@@ -23,20 +23,21 @@ _MAGIC: Final = b"\x1f\x8b"
 _UNREAD: Final = frozenset({"br", "zstd", "deflate", "compress"})
 
 
-def read_body(response: httpcore.Response, headers: Mapping[bytes, bytes], timer: Timer) -> bytes:
+def read_body(answer: Answer, timer: Timer) -> bytes:
     """Return the decoded body.
 
     Raises:
         Refused: TOO_LARGE, TRUNCATED, EMPTY, TOO_SLOW, NOT_AN_IMAGE, or what the wire raises.
     """
+    headers = answer.headers
     sink = _Sink(_encoding(headers), timer)
     declared = headers.get(b"content-length", b"")
     if declared.isdigit() and b"transfer-encoding" not in headers:
         sink.check_size(int(declared))
     try:
-        for part in response.iter_stream():
+        for part in answer.body:
             sink.add(part)
-    except httpcore.RemoteProtocolError:
+    except BrokenBodyError:
         detail = f"the connection ended after {sink.received} bytes"
         raise Refused(Code.TRUNCATED, detail) from None
     return sink.finish()

@@ -153,13 +153,11 @@ def _connect(
     tls: ssl.SSLContext | None,
     board: Board | None,
 ) -> HttpClient:
-    import httpcore
-
     from worker.fetch.dns import Resolver
     from worker.fetch.http import HttpClient
-    from worker.fetch.network import CheckedNetwork
+    from worker.fetch.network import CheckedNetwork, default_tls
     from worker.fetch.timer import Timer
 
     timer = Timer(limits, clock)
     network = CheckedNetwork(Resolver(resolve, clock), timer)
-    return HttpClient(network, timer, tls or httpcore.default_ssl_context(), board)
+    return HttpClient(network, timer, tls or default_tls(), board)

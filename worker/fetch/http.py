@@ -7,11 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urljoin
 
-import httpcore
-
 from core.errors import Code
 from worker.fetch.body import read_body
-from worker.fetch.connections import KEEP_ALIVE, Connections
+from worker.fetch.connection import BrokenBodyError, dial, fields_of, request_to
+from worker.fetch.connections import Connections
 from worker.fetch.gate import HostGate
 from worker.fetch.network import StaleError
 from worker.fetch.refusal import Refused
@@ -25,10 +24,10 @@ if TYPE_CHECKING:
 
     from core.limits import FetchLimits
     from worker.fetch.board import Board
+    from worker.fetch.connection import Answer
+    from worker.fetch.network import CheckedNetwork
     from worker.fetch.timer import Timer
 
-#: Most bytes of response headers.
-_HEADER_LIMIT: Final = 64 * 1024
 #: Kept connections that may turn out to be closed before a request counts as failed.
 _STALE: Final = 3
 #: Largest unwanted body that is read to keep the connection; beyond it, reconnecting is cheaper.
@@ -44,7 +43,7 @@ class HttpClient:
 
     def __init__(
         self,
-        network: httpcore.NetworkBackend,
+        network: CheckedNetwork,
         timer: Timer,
         tls: ssl.SSLContext,
         board: Board | None = None,
@@ -56,15 +55,14 @@ class HttpClient:
         if self._limits.robots:
             read = partial(self._follow, robots=None)
             self._robots = Robots(read, self._limits.user_agent, timer.clock)
-        # httpcore reads nothing from the environment: no proxies, no netrc, no cookies.
-        new = partial(
-            httpcore.ConnectionPool,
-            ssl_context=tls,
-            max_connections=1,
-            keepalive_expiry=KEEP_ALIVE,
-            network_backend=network,
+        self._connections = Connections(partial(dial, network, tls), timer.clock)
+        self._fields = fields_of(
+            {
+                "User-Agent": self._limits.user_agent,
+                "Accept": "image/*,*/*;q=0.1",
+                "Accept-Encoding": "identity",
+            }
         )
-        self._connections = Connections(new, timer.clock)
 
     def get(self, url: HttpUrl) -> bytes:
         """Return the bytes at `url`.
@@ -110,20 +108,10 @@ class HttpClient:
 
     def _ask(self, url: HttpUrl, hop: int, deadline: float) -> bytes | str:
         """Return the body, or the location that the server points to."""
-        waits = {"connect": deadline, "read": deadline, "write": deadline}
+        origin = (url.scheme, url.host, url.port)
         try:
-            with (
-                self._connections.lend((url.scheme, url.host, url.port)) as connection,
-                connection.stream(
-                    "GET",
-                    httpcore.URL(
-                        scheme=url.scheme, host=url.host, port=url.port, target=url.target
-                    ),
-                    headers=self._headers(url),
-                    extensions={"timeout": waits},
-                ) as response,
-            ):
-                return self._read(response)
+            with self._connections.lend(origin, deadline) as connection:
+                return self._read(connection.ask(request_to(url, self._fields), deadline))
         except Refused as refused:
             # A 503 speaks of one address or of all; a 429 of us.
             if refused.code is Code.HTTP_429 and (refused.retry_after or 0) <= _LONGEST_HUSH:
@@ -132,29 +120,15 @@ class HttpClient:
                 detail = f"redirect {hop} leads to a non-public address"
                 raise Refused(Code.REDIRECT_FORBIDDEN, detail) from None
             raise
-        except (httpcore.ProtocolError, httpcore.NetworkError) as error:
-            raise _broken(error) from None
 
-    def _headers(self, url: HttpUrl) -> list[tuple[bytes, bytes]]:
-        return [
-            (b"Host", url.authority.encode("ascii")),
-            (b"User-Agent", self._limits.user_agent.encode("latin-1", "replace")),
-            (b"Accept", b"image/*,*/*;q=0.1"),
-            (b"Accept-Encoding", b"identity"),
-        ]
-
-    def _read(self, response: httpcore.Response) -> bytes | str:
-        size = sum(len(name) + len(value) + 4 for name, value in response.headers)
-        if size > _HEADER_LIMIT:
-            raise Refused(Code.TOO_LARGE, f"response headers exceed {_HEADER_LIMIT} bytes")
-        headers = {name.lower(): value for name, value in response.headers}
-        if response.status in {200, 203}:
-            return read_body(response, headers, self._timer)
-        _drain(response, headers)
-        location = headers.get(b"location")
-        if response.status in _REDIRECTS and location:
+    def _read(self, answer: Answer) -> bytes | str:
+        if answer.status in {200, 203}:
+            return read_body(answer, self._timer)
+        _drain(answer)
+        location = answer.headers.get(b"location")
+        if answer.status in _REDIRECTS and location:
             return _text(location)
-        raise _status_refusal(response.status, headers)
+        raise _status_refusal(answer.status, answer.headers)
 
 
 def follow(url: HttpUrl, location: str, limits: FetchLimits) -> HttpUrl:
@@ -184,15 +158,15 @@ def _text(location: bytes) -> str:
         return quote(location, safe=VERBATIM)
 
 
-def _drain(response: httpcore.Response, headers: Mapping[bytes, bytes]) -> None:
+def _drain(answer: Answer) -> None:
     """Read a small unwanted body, so that the connection can serve the next image."""
-    declared = headers.get(b"content-length", b"")
+    declared = answer.headers.get(b"content-length", b"")
     if not declared.isdigit() or int(declared) > _DRAIN_LIMIT:
         return
     try:
-        for _ in response.iter_stream():
+        for _ in answer.body:
             pass
-    except (Refused, httpcore.ProtocolError):
+    except (Refused, BrokenBodyError):
         return  # the status is the answer, whatever became of its body
 
 
@@ -212,14 +186,3 @@ def _status_refusal(status: int, headers: Mapping[bytes, bytes]) -> Refused:
         return Refused(Code.EMPTY, detail)
     # Also what is no answer to a plain GET (206, 300, 304, 999): final, like any refusal.
     return Refused(Code.HTTP_4XX, detail)
-
-
-def _broken(error: Exception) -> Refused:
-    if isinstance(error, httpcore.NetworkError):
-        return Refused(Code.CONN_FAILED, "the connection broke")
-    cause = error.args[0] if error.args else None
-    if getattr(cause, "error_status_hint", 0) == 431:  # h11: more headers than it will hold
-        return Refused(Code.TOO_LARGE, f"response headers exceed {_HEADER_LIMIT} bytes")
-    if isinstance(cause, str):  # httpcore: closed before a status line came
-        return Refused(Code.CONN_FAILED, "the server closed the connection without an answer")
-    return Refused(Code.CONN_FAILED, "the answer is not valid HTTP")

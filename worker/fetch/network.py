@@ -1,7 +1,7 @@
-"""Connections that lead only to checked addresses: what httpcore uses instead of the bare socket.
+"""Wires that lead only to checked addresses.
 
-httpcore hands the `timeout` of a request through to these methods untouched. Here it is the moment
-(on our clock) at which the whole try must have ended, so that no dribbling server outlives it.
+Every wait ends by the `deadline` it is given: the moment (on our clock) at which the whole try must
+have ended, so that no dribbling server outlives it.
 """
 
 from __future__ import annotations
@@ -10,17 +10,16 @@ import os
 import select
 import socket
 import ssl
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-import httpcore
+import certifi
 
 from core.errors import Code
 from worker.fetch.address import is_allowed, parse_address
 from worker.fetch.refusal import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from worker.fetch.dns import Resolver
     from worker.fetch.timer import Timer
 
@@ -29,36 +28,37 @@ _FAMILIES: Final = frozenset({socket.AF_INET, socket.AF_INET6})
 _MOST_ADDRESSES: Final = 4
 
 
-class CheckedNetwork(httpcore.NetworkBackend):
+def default_tls() -> ssl.SSLContext:
+    """Return what trusts the system's certificates and certifi's; it takes 30 ms to load them."""
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+class CheckedNetwork:
     """Resolves once, refuses a name with any forbidden address, connects to what it checked."""
 
     def __init__(self, resolver: Resolver, timer: Timer) -> None:
         self._resolver = resolver
         self._timer = timer
 
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> Wire:
-        """Connect to `host`; `timeout` is the try's deadline, the last two are httpcore's own.
+    def connect(self, host: str, port: int, deadline: float) -> Wire:
+        """Connect to `host`.
 
         Raises:
             Refused: for every way in which there can be no connection.
         """
         limit = self._timer.limits.connect_timeout
-        found = self._resolver.lookup(host, port, self._timer.allow(limit, timeout))
+        found = self._resolver.lookup(host, port, self._timer.allow(limit, deadline))
         places = [(one[0], one[4]) for one in found if one[0] in _FAMILIES]
         if not places:
             raise Refused(Code.DNS_NOT_FOUND, "the name has no address")
         for _, sockaddr in places:
             self._check(sockaddr[0])
-        return self._first(list(dict.fromkeys(places))[:_MOST_ADDRESSES], timeout)
+        return self._first(list(dict.fromkeys(places))[:_MOST_ADDRESSES], deadline)
 
-    def _first(self, places: list[tuple[int, tuple[Any, ...]]], deadline: float | None) -> Wire:
+    def _first(self, places: list[tuple[int, tuple[Any, ...]]], deadline: float) -> Wire:
         limit = self._timer.limits.connect_timeout
         # One deaf address must leave time for the next: each gets its share of what is left.
         until = self._timer.clock() + self._timer.allow(limit, deadline)
@@ -96,7 +96,7 @@ class StaleError(Refused):
     """A kept connection ended before the answer's first byte: the server had closed it."""
 
 
-class Wire(httpcore.NetworkStream):
+class Wire:
     """One connection; every wait on it ends by the deadline of the try that is using it."""
 
     def __init__(self, sock: socket.socket, timer: Timer) -> None:
@@ -105,14 +105,19 @@ class Wire(httpcore.NetworkStream):
         #: Whether anything came since the last request, and whether that one was not the first.
         self._answered = self._kept = False
 
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Return what has arrived, or b"" at the end; `timeout` is the try's deadline."""
+    def read(self, most: int, deadline: float) -> bytes:
+        """Return what has arrived, at least one byte, or b"" at the end.
+
+        Raises:
+            Refused: if nothing came in time, or the connection broke.
+            StaleError: if that happened to a kept connection before anything came.
+        """
         limit = self._timer.limits.read_timeout
-        self._sock.settimeout(self._timer.allow(limit, timeout))
+        self._sock.settimeout(self._timer.allow(limit, deadline))
         try:
-            data = self._sock.recv(max_bytes)
+            data = self._sock.recv(most)
         except TimeoutError:
-            raise self._timer.expired(Code.TIMEOUT_READ, limit, timeout) from None
+            raise self._timer.expired(Code.TIMEOUT_READ, limit, deadline) from None
         except OSError as error:
             if isinstance(error, ssl.SSLError) and "CERTIFICATE" in (error.reason or ""):
                 # TLS 1.3 says so only now: the handshake was over before the server had judged us.
@@ -130,44 +135,52 @@ class Wire(httpcore.NetworkStream):
         if self._kept and not self._answered:
             raise StaleError(Code.CONN_FAILED, reason)
 
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Send all of `buffer`; `timeout` is the try's deadline."""
+    def write(self, data: bytes, deadline: float) -> None:
+        """Send a request: all of `data`."""
         if self._answered:
             self._kept, self._answered = True, False
         limit = self._timer.limits.read_timeout
-        self._sock.settimeout(self._timer.allow(limit, timeout))
+        self._sock.settimeout(self._timer.allow(limit, deadline))
         try:
-            self._sock.sendall(buffer)
+            self._sock.sendall(data)
         except TimeoutError:
-            raise self._timer.expired(Code.TIMEOUT_READ, limit, timeout) from None
-        except OSError as error:
-            # httpcore then still reads: a server may answer and close before it has read us.
-            raise httpcore.WriteError(_reason(error)) from None
+            raise self._timer.expired(Code.TIMEOUT_READ, limit, deadline) from None
+        except OSError:
+            pass  # reading tells more: a server may answer and close before it has read us
 
     def close(self) -> None:
         """Close the connection."""
         self._sock.close()
 
-    def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,
-    ) -> Wire:
-        """Return the same connection under TLS; `server_hostname` is the URI's own host."""
+    def interrupt(self) -> None:
+        """End all waiting on it, from another thread; closing alone would wake nobody."""
+        with suppress(OSError):
+            # Not the method of an `SSLSocket`, which would go on without TLS.
+            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+
+    def is_readable(self) -> bool:
+        """Whether something came that nobody has asked for: its end, most often."""
+        return _is_readable(self._sock)
+
+    def start_tls(self, context: ssl.SSLContext, host: str, deadline: float) -> Wire:
+        """Return the same connection under TLS; `host` is the URI's own.
+
+        Raises:
+            Refused: TLS_FAILED, TIMEOUT_CONNECT or CONN_FAILED; the connection is closed.
+        """
         limit = self._timer.limits.connect_timeout
         try:
-            self._sock.settimeout(self._timer.allow(limit, timeout))
-            sock = ssl_context.wrap_socket(self._sock, server_hostname=server_hostname)
+            self._sock.settimeout(self._timer.allow(limit, deadline))
+            sock = context.wrap_socket(self._sock, server_hostname=host)
         except OSError as error:
             self._sock.close()
-            raise self._tls_refusal(error, limit, timeout) from None
+            raise self._tls_refusal(error, limit, deadline) from None
         except BaseException:
             self._sock.close()
             raise
         return Wire(sock, self._timer)
 
-    def _tls_refusal(self, error: OSError, limit: float, deadline: float | None) -> Refused:
+    def _tls_refusal(self, error: OSError, limit: float, deadline: float) -> Refused:
         if isinstance(error, TimeoutError):
             return self._timer.expired(Code.TIMEOUT_CONNECT, limit, deadline)
         if isinstance(error, ssl.SSLCertVerificationError):
@@ -176,18 +189,8 @@ class Wire(httpcore.NetworkStream):
             return Refused(Code.TLS_FAILED, f"no TLS: {error.reason or 'protocol error'}")
         return Refused(Code.CONN_FAILED, _reason(error))
 
-    def get_extra_info(self, info: str) -> Any:
-        """Answer the two questions that httpcore asks of a stream."""
-        if info == "is_readable":
-            return _is_readable(self._sock)
-        if info == "ssl_object" and isinstance(self._sock, ssl.SSLSocket):
-            return self._sock
-        return None
-
 
 def _is_readable(sock: socket.socket) -> bool:
-    if sock.fileno() < 0:
-        return True
     poll = select.poll()
     poll.register(sock, select.POLLIN)
     return bool(poll.poll(0))

@@ -1,6 +1,6 @@
 """How the files of this folder tell each other that there will be no bytes.
 
-An exception, because it must cross httpcore on its way; `Fetcher.fetch` turns it into a value.
+An exception, because every wait on the way can end so; `Fetcher.fetch` turns it into a value.
 """
 
 from __future__ import annotations

@@ -25,23 +25,21 @@ class Timer:
         """Return when a try that begins now must have ended."""
         return self.clock() + self.limits.total_timeout
 
-    def allow(self, seconds: float, deadline: float | None) -> float:
+    def allow(self, seconds: float, deadline: float) -> float:
         """Return the seconds that a call limited to `seconds` may take.
 
         Raises:
             Refused: TIMEOUT_TOTAL, because nothing is left.
         """
-        if deadline is None:
-            return seconds
         left = deadline - self.clock()
         if left <= 0:
             raise self._total()
         return min(seconds, left)
 
-    def expired(self, code: Code, seconds: float, deadline: float | None) -> Refused:
+    def expired(self, code: Code, seconds: float, deadline: float) -> Refused:
         """Return what to raise for a call that waited for as long as `allow` let it."""
         # A socket may wake a few milliseconds before the deadline that it was given.
-        if deadline is not None and self.clock() >= deadline - 0.01:
+        if self.clock() >= deadline - 0.01:
             return self._total()
         what = "no connection" if code is Code.TIMEOUT_CONNECT else "no bytes"
         return Refused(code, f"{what} for {seconds:g} s")
