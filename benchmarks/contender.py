@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from multiprocessing import get_context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -14,14 +14,21 @@ if TYPE_CHECKING:
 PATIENCE = 240
 
 
+class Done(NamedTuple):
+    """How many images were classified, and when the last of them was (`perf_counter`)."""
+
+    images: int
+    at: float
+
+
 @contextmanager
 def contender(
-    prepare: Callable[..., Callable[[], int]], *args: Any
+    prepare: Callable[..., Callable[[], Done]], *args: Any
 ) -> Iterator[Callable[[], float]]:
     """Yield a function that lets the contender run once and returns images per second.
 
     `prepare(*args)` is called in the new process; what it returns classifies once and returns the
-    number of images.
+    number of images and the moment (`perf_counter`) at which it had the last of them.
     """
     context = get_context("spawn")
     pipe, other = context.Pipe()
@@ -45,10 +52,10 @@ def contender(
         process.join(10)
 
 
-def _serve(pipe: Any, prepare: Callable[..., Callable[[], int]], args: Any) -> None:
+def _serve(pipe: Any, prepare: Callable[..., Callable[[], Done]], args: Any) -> None:
     work = prepare(*args)
     pipe.send("ready")
     while pipe.recv():
         start = time.perf_counter()
-        count = work()
-        pipe.send(count / (time.perf_counter() - start))
+        done = work()
+        pipe.send(done.images / (done.at - start))

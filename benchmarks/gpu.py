@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.contender import contender
+from benchmarks.contender import Done, contender
 from benchmarks.lab import lab, manifest
 from benchmarks.measure import Samples, number, say
 from benchmarks.networks import models_dir
@@ -66,7 +66,7 @@ class Ceilings:
         return self.end_to_end.middle / min(self.raw_model.middle, self.decoding.middle)
 
 
-def raw(model: str, models: Path, batch: int, count: int) -> Callable[[], int]:
+def raw(model: str, models: Path, batch: int, count: int) -> Callable[[], Done]:
     """Prepare the engine of a GPU worker on pixels that lie in memory already."""
     from worker.engines.keras import load_keras
 
@@ -78,11 +78,11 @@ def raw(model: str, models: Path, batch: int, count: int) -> Callable[[], int]:
     shape = (engine.batch_size, spec.input.height, spec.input.width, spec.input.channels)
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
 
-    def work() -> int:
+    def work() -> Done:
         calls = -(-count // len(pixels))
         for _ in range(calls):
             engine.predict(pixels)
-        return calls * len(pixels)
+        return Done(calls * len(pixels), time.perf_counter())
 
     return work
 
