@@ -62,6 +62,7 @@ lock: install  ## Pin all dependencies anew.
 	$(LOCK) --extra worker -o locks/worker.txt
 	$(LOCK) --extra worker --extra tensorflow -o locks/tensorflow.txt
 	$(LOCK) --extra worker --extra tensorflow --group gpu -o locks/gpu.txt
+	$(LOCK) --extra worker --extra openvino -o locks/openvino.txt
 	$(LOCK) --extra flower -o locks/flower.txt
 	$(LOCK) --extra web --extra worker -o locks/web.txt
 	$(LOCK:pyproject.toml=) --group build -o locks/build.txt
