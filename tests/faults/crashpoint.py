@@ -34,7 +34,11 @@ def main() -> None:
 
 
 def install(point: str, times: int) -> None:  # noqa: PLR0912  (one line per point)
-    def die(pid: int = 0) -> None:
+    def die(pid: int = 0, place: str = "") -> None:
+        # Once per place: who kills whatever works on the same images again and again is told that
+        # these images kill, and so it should be.
+        if place and not created(f"{point}.at.{place}"):
+            return
         if take(point, times):
             os.kill(pid or os.getpid(), signal.SIGKILL)
             time.sleep(5)
@@ -43,7 +47,9 @@ def install(point: str, times: int) -> None:  # noqa: PLR0912  (one line per poi
         case "before_claim":  # with the parent: the message is handed out, the chunk not claimed
             wrap_write(db.chunks.claim, before=lambda: die(os.getppid()))
         case "before_commit":
-            wrap_write(db.chunks.complete, inside=die)
+            wrap_write(
+                db.chunks.complete, inside=lambda claimed, *_: die(place=str(claimed.chunk_id))
+            )
         case "after_commit":
             wrap_write(db.chunks.complete, after=die)
         case "mid_insert":
@@ -74,20 +80,22 @@ def install(point: str, times: int) -> None:  # noqa: PLR0912  (one line per poi
 
 def take(point: str, times: int) -> bool:
     """Whether this is one of the first `times` arrivals at the point, over all processes."""
-    home = Path(os.environ["CLASSYARD_HOME"])
-    for number in range(times):
-        try:
-            (home / f"{point}.{number}").open("x").close()
-        except FileExistsError:
-            continue
-        return True
-    return False
+    return any(created(f"{point}.{number}") for number in range(times))
+
+
+def created(name: str) -> bool:
+    """Whether this is the first call with this name, over all processes."""
+    try:
+        (Path(os.environ["CLASSYARD_HOME"]) / name).open("x").close()
+    except FileExistsError:
+        return False
+    return True
 
 
 def wrap_write(
     work: Callable[..., Any],
     before: Callable[[], None] | None = None,
-    inside: Callable[[], None] | None = None,
+    inside: Callable[..., None] | None = None,
     after: Callable[[], None] | None = None,
 ) -> None:
     for name in ("write", "write_one"):
@@ -98,7 +106,7 @@ def _wrap_method(
     method: str,
     work: Callable[..., Any],
     before: Callable[[], None] | None,
-    inside: Callable[[], None] | None,
+    inside: Callable[..., None] | None,
     after: Callable[[], None] | None,
 ) -> None:
     plain = getattr(Database, method)
@@ -111,7 +119,7 @@ def _wrap_method(
         def dying(connection: Any, *args: Any, **kwargs: Any) -> Any:
             done = given(connection, *args, **kwargs)
             if inside:
-                inside()
+                inside(*args)
             return done
 
         if before:
@@ -124,12 +132,12 @@ def _wrap_method(
     setattr(Database, method, write)
 
 
-def half_insert(die: Callable[[], None]) -> None:
+def half_insert(die: Callable[..., None]) -> None:
     plain = db.chunks.insert_rows
 
     def insert_rows(connection: Any, table: Any, rows: Any, *rest: Any) -> None:
         plain(connection, table, rows[: len(rows) // 2], *rest)
-        die()
+        die(place="-".join(map(str, rows[0][:2])))
         plain(connection, table, rows[len(rows) // 2 :], *rest)
 
     db.chunks.insert_rows = insert_rows
