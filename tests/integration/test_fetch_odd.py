@@ -122,7 +122,7 @@ def test_a_kept_connection_that_the_server_closes_unseen_costs_no_try(
     site: Site, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Its end may arrive between the look at the connection and the request.
-    monkeypatch.setattr("worker.fetch.network._is_readable", lambda _: False)
+    monkeypatch.setattr("worker.fetch.network.Wire.is_readable", lambda _: False)
     fetcher = make(tries=1)
     url = site.on("/x", sends(HEAD + b"\r\n" + PICTURE))
     assert [fetcher.fetch(url, []) for _ in range(5)] == [PICTURE] * 5

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 #: How many times as fast OpenVINO must be: it takes more memory, and a trial is short.
 MARGIN: Final = 1.15
-#: Images in either engine, in turns; and how many at once must have the same scores in both.
+#: Images in either engine, in turns; and how many, in one call, must have the same scores in both.
 ROUNDS: Final = 7
-TOGETHER: Final = 3
+COMPARED: Final = 3
 
 
 def keep_trial(spec: ModelSpec, prepared: Path) -> None:
@@ -49,7 +49,7 @@ def keep_trial(spec: ModelSpec, prepared: Path) -> None:
 
 def compare(litert: Engine, openvino: Engine, spec: ModelSpec) -> Trial:
     """Return the trial of two engines that hold the same network."""
-    pictures = _pictures(spec, TOGETHER)
+    pictures = _pictures(spec, COMPARED)
     apart = difference(openvino.predict(pictures), litert.predict(pictures))
     first, second = seconds([litert, openvino], pictures[:1])
     taken = apart <= AGREEMENT and first >= MARGIN * second

@@ -160,7 +160,9 @@ class Wire:
 
     def is_readable(self) -> bool:
         """Whether something came that nobody has asked for: its end, most often."""
-        return _is_readable(self._sock)
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        return bool(poll.poll(0))
 
     def start_tls(self, context: ssl.SSLContext, host: str, deadline: float) -> Wire:
         """Return the same connection under TLS; `host` is the URI's own.
@@ -188,12 +190,6 @@ class Wire:
         if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
             return Refused(Code.TLS_FAILED, f"no TLS: {error.reason or 'protocol error'}")
         return Refused(Code.CONN_FAILED, _reason(error))
-
-
-def _is_readable(sock: socket.socket) -> bool:
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    return bool(poll.poll(0))
 
 
 def _reason(error: OSError) -> str:
